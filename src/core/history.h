@@ -1,0 +1,63 @@
+/*
+ * The log: what was published under the operator's rules, in one sequence per realm (DESIGN
+ * section 4). Guarded by the realm's lock; in memory.
+ *
+ * A cursor is (epoch, offset). Recovered is true only if the epoch is known and nothing that the
+ * pattern could match was dropped behind the offset.
+ */
+#ifndef PL_CORE_HISTORY_H
+#define PL_CORE_HISTORY_H
+
+#include "core/message.h"
+#include "core/pattern.h"
+
+struct pl_history_rule {
+    struct pl_pattern *pattern; /* one reference, the log's from then on */
+    uint32_t limit;             /* messages kept per subject; 0: no limit of this kind */
+    uint64_t age_ms;            /* 0: no limit of this kind */
+    uint64_t bytes;             /* kept per rule; 0: the log's limit alone */
+};
+
+struct pl_cursor {
+    uint64_t epoch, offset;
+};
+
+enum { PL_CURSOR_TEXT_MAX = 48 };
+
+struct pl_history;
+
+PL_MUST_USE struct pl_history *pl_history_new(uint64_t seed, uint64_t epoch, size_t bytes_max);
+struct pl_history *pl_history_free(struct pl_history *h);
+/* The first rule that matches a subject decides. */
+PL_MUST_USE enum pl_err pl_history_add_rule(struct pl_history *h, struct pl_history_rule rule);
+bool pl_history_has_rules(const struct pl_history *h);
+
+/*
+ * Appends if a rule matches: assigns message->offset, keeps a copy, drops what the rule no longer
+ * allows. PL_OK and offset 0: no rule. PL_NO_MEMORY: nothing changed.
+ */
+PL_MUST_USE enum pl_err pl_history_append(
+    struct pl_history *h, struct pl_message *message, uint64_t now_ms);
+void pl_history_expire(struct pl_history *h, uint64_t now_ms);
+
+/* Where the log stands: the offset of the newest message. */
+struct pl_cursor pl_history_head(const struct pl_history *h);
+/* True: everything behind the cursor that the pattern could match is still there. */
+bool pl_history_is_whole(
+    const struct pl_history *h, const struct pl_pattern *pattern, struct pl_cursor since);
+/*
+ * Messages behind *offset that match, oldest first, up to max and looking at no more than
+ * steps_max; moves *offset on. *out_end: it now stands at the head. Borrowed until the lock is
+ * released.
+ */
+size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, uint64_t now_ms,
+    uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max, bool *out_end);
+
+size_t pl_history_count(const struct pl_history *h);
+size_t pl_history_bytes(const struct pl_history *h);
+
+/* Opaque text, the same in every protocol; terminated, at most PL_CURSOR_TEXT_MAX with its zero. */
+size_t pl_cursor_format(struct pl_cursor cursor, char *out);
+PL_MUST_USE enum pl_err pl_cursor_parse(struct pl_bytes text, struct pl_cursor *out);
+
+#endif

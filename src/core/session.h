@@ -1,0 +1,213 @@
+/*
+ * A session: someone who takes part in a realm, whatever the protocol. It publishes and subscribes;
+ * the core delivers to it and tells it what became of its requests.
+ *
+ * A session without a name lives and ends with its connection. A session with a name (an MQTT
+ * client id) may outlive it as a *mailbox*: detached, it keeps its subscriptions, and deliveries to
+ * it go on. A new connection that claims the name gets it, on whatever reactor it came in.
+ *
+ * A protocol embeds pl_session in its own struct. What it asks for is appended to its worker's
+ * batch, runs at the end of the turn under the realm's lock, and is answered by ops->complete,
+ * which comes in one order with the deliveries:
+ *
+ *     pl_session_init(&s->core, &my_ops, worker, out);
+ *     pl_session_login(&s->core, &credentials, 0);   → complete PL_DONE_LOGIN: realm, identity set
+ *     pl_session_join(&s->core, 0);                  → PL_DONE_JOIN (or _claim → PL_DONE_CLAIM)
+ *     pl_session_subscribe(&s->core, sub, NULL, 0);  → PL_DONE_SUBSCRIBE
+ *     pl_session_publish(&s->core, &message, …);     → PL_DONE_PUBLISH if wanted
+ *     pl_session_leave(&s->core);                    → PL_DONE_LEAVE: nothing refers to it; free it
+ *
+ * Every function here runs on the session's reactor. Every op is called there too, outside the
+ * lock, at the end of a turn (never from inside one of these functions); what ops are given is
+ * borrowed.
+ */
+#ifndef PL_CORE_SESSION_H
+#define PL_CORE_SESSION_H
+
+#include "base/map.h"
+#include "base/output.h"
+#include "core/history.h"
+#include "core/identity.h"
+#include "core/message.h"
+#include "core/subscription.h"
+
+struct pl_realm;
+struct pl_worker;
+struct pl_mailbox;
+struct pl_session;
+
+enum pl_done {
+    PL_DONE_LOGIN,       /* err: PL_BAD_LOGIN, PL_EXPIRED …; PL_OK: realm and identity are set */
+    PL_DONE_JOIN,        /* err: PL_LIMIT, PL_NO_MEMORY */
+    PL_DONE_CLAIM,       /* session: who stands under the name now; see pl_session_claim */
+    PL_DONE_SUBSCRIBE,   /* sub; on an error it was not added and is the protocol's again */
+    PL_DONE_UNSUBSCRIBE, /* sub: nothing refers to it any more, free it */
+    PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
+    PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
+    PL_DONE_LEAVE,       /* the session is out of the realm; free it and its subscriptions */
+};
+
+struct pl_completion {
+    uint8_t kind;      /* enum pl_done */
+    bool is_resumed;   /* CLAIM: session is an older one that goes on */
+    bool is_recovered; /* SUBSCRIBE with a cursor: nothing was lost behind it */
+    enum pl_err err;
+    uint64_t token;     /* what the request was given */
+    uint32_t receivers; /* PUBLISH: targets plus queue slots that matched */
+    struct pl_subscription *sub;
+    struct pl_session *session; /* CLAIM */
+    struct pl_cursor cursor;    /* SUBSCRIBE: where the log stood */
+};
+
+enum pl_origin { PL_ORIGIN_LIVE, PL_ORIGIN_RETAINED, PL_ORIGIN_HISTORY };
+
+/* Messages that go to one or more subscriptions, in order. */
+struct pl_run {
+    const struct pl_message *const *messages;
+    uint32_t count;
+    uint8_t origin; /* enum pl_origin */
+    struct pl_shared
+        *frames;             /* the encoded messages, one behind the other; NULL: encode yourself */
+    const uint32_t *ends;    /* ends[i]: where message i's frame ends in frames */
+    struct pl_cursor cursor; /* epoch of the realm's log; a message's cursor is (epoch, offset) */
+};
+
+/* What the core asks of anyone who takes part: protocol, engine, trigger, embedder. */
+struct pl_session_ops {
+    const char *name; /* of the protocol, for people */
+    /* Appends one message's frame for all subscriptions of sub's form. Pure: no session state. It
+     * may fail with any error; then that message is left out for this form. NULL if all forms are
+     * 0. A frame may have length 0. */
+    enum pl_err (*encode)(const struct pl_subscription *sub, const struct pl_message *message,
+        uint64_t now_ms, struct pl_writer *w);
+    /* A run for this subscription. The core has checked the output's limit (slow policy), expiry
+     * and no-local. out may be NULL: the session is detached. */
+    void (*deliver)(
+        struct pl_session *session, struct pl_subscription *sub, const struct pl_run *run);
+    /* What the session asked for is done or refused, in the order of asking. */
+    void (*complete)(struct pl_session *session, const struct pl_completion *done);
+    /* Revoked, expired, taken over, kicked, too slow, drained: say goodbye in the protocol's words
+     * and close the connection. After PL_TAKEN_OVER of a session that goes on, the session must be
+     * without a connection when this returns (out NULL): it may belong to another reactor then. */
+    void (*ended)(struct pl_session *session, enum pl_err why);
+};
+
+enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEAVING, PL_SESSION_LEFT };
+
+struct pl_session {
+    const struct pl_session_ops *ops;
+    struct pl_worker *worker;     /* who owns it */
+    struct pl_realm *realm;       /* NULL before the login */
+    struct pl_identity *identity; /* one reference; NULL before the login */
+    struct pl_output *out;        /* of its connection; NULL: detached */
+    uint64_t id;                  /* unique in the process, given by init */
+
+    /* The core's. */
+    struct pl_subscription *subs;              /* under the lock */
+    struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
+    struct pl_mailbox *mailbox;                /* of one with a name */
+    struct pl_grants *grants;                  /* reply subjects it may publish to once */
+    struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
+    uint32_t sub_count;        /* under the lock */
+    uint8_t state;             /* enum pl_session_state; its reactor */
+    bool is_ending;            /* ended() was called or posted; its reactor */
+    void *about;               /* the server's: what /connections tells of it. Borrowed */
+};
+
+/* Zeroes and fills. out may be NULL. */
+void pl_session_init(struct pl_session *s, const struct pl_session_ops *ops,
+    struct pl_worker *worker, struct pl_output *out);
+/* Frees what the core keeps in one that never joined, or has left. */
+void pl_session_done(struct pl_session *s);
+
+/* Answers now or later, always by PL_DONE_LOGIN. The caller takes no input meanwhile. */
+void pl_session_login(
+    struct pl_session *s, const struct pl_credentials *credentials, uint64_t token);
+
+/* Becomes part of its realm, without a name. */
+void pl_session_join(struct pl_session *s, uint64_t token);
+
+struct pl_claim {
+    struct pl_bytes name;    /* unique among the sessions of one user; not empty */
+    bool clean;              /* an older session of that name is ended, not resumed */
+    uint64_t expiry_ms;      /* how long it stays when detached; 0: not; PL_NEVER */
+    struct pl_message *will; /* one reference, given to the core; NULL: none */
+    uint64_t will_delay_ms;
+};
+
+/*
+ * Joins under a name. PL_DONE_CLAIM tells, on `s`:
+ *
+ *     session == s        s stands under the name; an older one was ended, or there was none
+ *     session != s        (is_resumed) the older session goes on here, on this reactor, without
+ *                         connection: give it the connection. s has not joined; free it. The
+ * claim's expiry and will are the older one's from now on
+ *
+ * An older session's connection was ended with PL_TAKEN_OVER before.
+ */
+void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64_t token);
+
+/* Changes how long a named session stays when detached. */
+void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms);
+
+/*
+ * The connection of a named session is gone (out is NULL from now on). publish_will: it went
+ * without a goodbye; the will goes out after its delay, or when the session ends, whichever is
+ * first; else the will is dropped. If the session stays, deliver goes on being called; else
+ * PL_DONE_LEAVE comes. When it expires later: PL_DONE_LEAVE as well.
+ */
+void pl_session_detach(struct pl_session *s, bool publish_will);
+
+/* Leaves: subscriptions go, then PL_DONE_LEAVE. A named one's will goes out if publish_will. */
+void pl_session_leave(struct pl_session *s, bool publish_will);
+
+struct pl_subscribe_options {
+    bool has_cursor; /* history from here on, whatever sub->replay says */
+    bool from_start; /* history, all of it */
+    struct pl_cursor cursor;
+    bool is_strict; /* an unrecoverable cursor gives live messages only */
+};
+
+/*
+ * sub is the core's until PL_DONE_UNSUBSCRIBE (or _LEAVE, or an error in PL_DONE_SUBSCRIBE).
+ * Rights are checked here: PL_DENIED comes by the completion like every other error. options may be
+ * NULL. After PL_OK, if there is something to replay, PL_DONE_REPLAY follows when all was sent.
+ */
+void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
+    const struct pl_subscribe_options *options, uint64_t token);
+void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, uint64_t token);
+
+enum pl_publish_flags {
+    PL_WANT_DONE = 1,       /* PL_DONE_PUBLISH wanted, also when all went well */
+    PL_WANT_RESPONDERS = 2, /* a request: PL_DONE_PUBLISH with PL_NO_RESPONDERS if nobody matches */
+};
+
+/*
+ * draft: subject, payload, reply, properties, format, qos, retain are the caller's; the rest is
+ * filled here. Its bytes lie in `buffer`, which the batch holds as long as it needs (NULL: none),
+ * in memory of pl_session_arena, or are static. Rights are checked here: PL_DENIED is returned and
+ * also comes as PL_DONE_PUBLISH if PL_WANT_DONE. Other errors: PL_TOO_LARGE (payload_max),
+ * PL_NO_MEMORY, PL_BAD_NAME (reserved, too long, too many tokens): the same way.
+ */
+enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *draft,
+    struct pl_shared *buffer, unsigned flags, uint64_t token);
+
+/* Memory that lives as long as the batch that the session appends to now. For escaped subjects,
+ * headers and properties of drafts. */
+struct pl_arena *pl_session_arena(struct pl_session *s);
+
+/* The process' monotonic clock as of this turn, and the wall clock. */
+uint64_t pl_session_now_ms(const struct pl_session *s);
+uint64_t pl_session_now_unix_ms(const struct pl_session *s);
+
+/*
+ * Ends a session from its own reactor: calls ops->ended at the end of the turn, once. The protocol
+ * then detaches or leaves as for a lost connection.
+ */
+void pl_session_end(struct pl_session *s, enum pl_err why);
+
+/* The session's live output is read again: backlogs of slow subscriptions and replays go on. The
+ * transport's owner calls it when an output that was over its limit falls below half of it. */
+void pl_session_drained(struct pl_session *s);
+
+#endif
