@@ -1,12 +1,14 @@
 #include "base/hash.h"
 
+__extension__ typedef unsigned __int128 uint128; /* Not ISO C; gcc and clang have it. */
+
 /*
  * Multiply and fold: 64 x 64 bits to 128, high half xor low half. One product for 16 bytes, with
  * the secret seed in both factors, keeps short names (most subjects) near 3 ns.
  */
 static uint64_t fold(uint64_t a, uint64_t b)
 {
-    unsigned __int128 product = (unsigned __int128)a * b;
+    uint128 product = (uint128)a * b;
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 

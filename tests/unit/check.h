@@ -50,8 +50,8 @@ static atomic_ulong check_failed;
 /* Each of these is also an expression: did it hold? */
 #define CHECK(claim) check_that((claim), __FILE__, __LINE__, "%s", #claim)
 #define CHECK_EQ(actual, expected)                                                                 \
-    check_equal((long long)(actual), (long long)(expected), __FILE__, __LINE__,                    \
-        #actual " == " #expected)
+    check_equal(                                                                                   \
+        (long long)(actual), (long long)(expected), __FILE__, __LINE__, #actual " == " #expected)
 #define CHECK_STR(actual, expected)                                                                \
     check_text((actual), (expected), __FILE__, __LINE__, #actual " == " #expected)
 #define CHECK_BYTES(actual, actual_len, expected, expected_len)                                    \
@@ -83,8 +83,8 @@ __attribute__((format(printf, 4, 5))) static inline bool check_that(
 static inline bool check_equal(
     long long actual, long long expected, const char *file, int line, const char *claim)
 {
-    return check_that(actual == expected, file, line, "%s\n    got %lld, expected %lld", claim,
-        actual, expected);
+    return check_that(
+        actual == expected, file, line, "%s\n    got %lld, expected %lld", claim, actual, expected);
 }
 
 static inline bool check_text(
