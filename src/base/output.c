@@ -214,6 +214,17 @@ struct pl_writer pl_writer_new(void)
     return (struct pl_writer){0};
 }
 
+struct pl_writer pl_writer_reuse(struct pl_shared **buffer)
+{
+    struct pl_shared *old = *buffer;
+    *buffer = NULL;
+    if (!old || !pl_shared_is_mine(old)) {
+        pl_shared_unref(old);
+        return pl_writer_new();
+    }
+    return (struct pl_writer){.spill = old, .data = old->data, .cap = old->cap};
+}
+
 uint8_t *pl_writer_reserve(struct pl_writer *w, size_t n)
 {
     if (w->err)

@@ -96,7 +96,10 @@ PL_MUST_USE enum pl_err pl_writer_end(struct pl_writer *w);
 
 /* A writer into a buffer of its own, for frames that several peers share: it grows. */
 struct pl_writer pl_writer_new(void);
-/* Gives the buffer out (one reference, len set). A writer begun with _new only. */
+/* The same, beginning in *buffer if the caller holds its only reference, else in a new one. Takes
+ * the reference over in both cases and sets *buffer to NULL. */
+struct pl_writer pl_writer_reuse(struct pl_shared **buffer);
+/* Gives the buffer out (one reference, len set). A writer begun with _new or _reuse only. */
 PL_MUST_USE enum pl_err pl_writer_take(struct pl_writer *w, struct pl_shared **out_buffer);
 
 /* Makes room for n bytes and returns where they go, or NULL after a failure. Counts them. */

@@ -45,7 +45,8 @@ PL_MUST_USE enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_h
 void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home);
 uint64_t pl_realm_next_ms(struct pl_realm *realm);
 
-/* The server publishes: reserved names too. Runs in the worker's batch; bytes are copied. */
+/* The server publishes: reserved names too. On the worker's thread; runs in its batch; bytes are
+ * copied. */
 PL_MUST_USE enum pl_err pl_realm_publish(
     struct pl_realm *realm, struct pl_worker *worker, const struct pl_message *draft);
 
@@ -63,17 +64,19 @@ void pl_realm_each_subscription(struct pl_realm *realm, pl_subscription_fn *fn, 
 
 /*
  * After a reload: for each session, decide (under the lock; quick, no I/O) which identity it has
- * from now on: PL_OK and *out_identity one reference (NULL: unchanged), or an error, with which it
- * is ended. Subscriptions that the new identity may not have any more are stopped: the session is
- * ended with PL_REVOKED.
+ * from now on: PL_OK and *out_identity one reference (NULL: unchanged), or an error, with which it is
+ * ended. If the new identity may not have a subscription any more, the session is ended with
+ * PL_REVOKED. On a worker's thread.
  */
 typedef enum pl_err pl_review_fn(
     void *context, const struct pl_identity *now, struct pl_identity **out_identity);
-void pl_realm_review(struct pl_realm *realm, pl_review_fn *fn, void *context);
+void pl_realm_review(
+    struct pl_realm *realm, struct pl_worker *worker, pl_review_fn *fn, void *context);
 
-/* Ends every session that `fn` says yes to with `why`. Any thread. */
+/* Ends every session that `choose` says yes to (under the lock) with `why`; returns how many. On a
+ * worker's thread. */
 typedef bool pl_choose_fn(void *context, const struct pl_session *session);
-void pl_realm_end_sessions(
-    struct pl_realm *realm, pl_choose_fn *fn, void *context, enum pl_err why);
+size_t pl_realm_end_sessions(struct pl_realm *realm, struct pl_worker *worker, pl_choose_fn *choose,
+    void *context, enum pl_err why);
 
 #endif

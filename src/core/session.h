@@ -40,7 +40,7 @@ enum pl_done {
     PL_DONE_LOGIN,       /* err: PL_BAD_LOGIN, PL_EXPIRED …; PL_OK: realm and identity are set */
     PL_DONE_JOIN,        /* err: PL_LIMIT, PL_NO_MEMORY */
     PL_DONE_CLAIM,       /* session: who stands under the name now; see pl_session_claim */
-    PL_DONE_SUBSCRIBE,   /* sub; on an error it was not added and is the protocol's again */
+    PL_DONE_SUBSCRIBE,   /* sub; on an error it was not added and is the protocol's to free */
     PL_DONE_UNSUBSCRIBE, /* sub: nothing refers to it any more, free it */
     PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
     PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
@@ -87,16 +87,17 @@ struct pl_session_ops {
     /* What the session asked for is done or refused, in the order of asking. */
     void (*complete)(struct pl_session *session, const struct pl_completion *done);
     /* Revoked, expired, taken over, kicked, too slow, drained: say goodbye in the protocol's words
-     * and close the connection. After PL_TAKEN_OVER of a session that goes on, the session must be
+     * and close the connection; a session that has none (detached) leaves. After PL_TAKEN_OVER of a session that goes on, the session must be
      * without a connection when this returns (out NULL): it may belong to another reactor then. */
     void (*ended)(struct pl_session *session, enum pl_err why);
 };
 
-enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEAVING, PL_SESSION_LEFT };
+enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEFT };
 
 struct pl_session {
     const struct pl_session_ops *ops;
-    struct pl_worker *worker;     /* who owns it */
+    struct pl_worker *worker;     /* who owns it; its reactor */
+    struct pl_worker *address;    /* where deliveries go; differs during a hand-over; under the lock */
     struct pl_realm *realm;       /* NULL before the login */
     struct pl_identity *identity; /* one reference; NULL before the login */
     struct pl_output *out;        /* of its connection; NULL: detached */
@@ -143,7 +144,8 @@ struct pl_claim {
  *                         connection: give it the connection. s has not joined; free it. The
  * claim's expiry and will are the older one's from now on
  *
- * An older session's connection was ended with PL_TAKEN_OVER before.
+ * An older session's connection was ended with PL_TAKEN_OVER before. If `s` leaves before the answer,
+ * the answer is PL_CLOSED, an older session stays detached, and PL_DONE_LEAVE follows.
  */
 void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64_t token);
 
@@ -158,7 +160,8 @@ void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms);
  */
 void pl_session_detach(struct pl_session *s, bool publish_will);
 
-/* Leaves: subscriptions go, then PL_DONE_LEAVE. A named one's will goes out if publish_will. */
+/* Leaves: subscriptions go, then PL_DONE_LEAVE. A named one's will goes out if publish_will. Fine in
+ * every state, also before login or join; an open login or claim is answered first. */
 void pl_session_leave(struct pl_session *s, bool publish_will);
 
 struct pl_subscribe_options {

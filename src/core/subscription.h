@@ -28,9 +28,8 @@ enum pl_subscription_flags {
     PL_SUB_NO_LOCAL = 1,      /* not what its own session published */
     PL_SUB_QUEUE_BY_NAME = 2, /* its queue group is one slot for all patterns (NATS) */
     PL_SUB_FILTERED = 4,      /* a deny pattern intersects: asked per subject (core) */
-    PL_SUB_CLOSED = 8,        /* nothing is delivered any more (its reactor) */
-    PL_SUB_RECOVERING = 16,   /* reads the log, is not delivered to (under the lock) */
-    PL_SUB_CAN_REPLY = 32,    /* whoever stands behind it can answer a request */
+    PL_SUB_RECOVERING = 8,   /* reads the log, is not delivered to (under the lock) */
+    PL_SUB_CAN_REPLY = 16,    /* whoever stands behind it can answer a request */
 };
 
 struct pl_subscription {
@@ -46,13 +45,15 @@ struct pl_subscription {
 
     /* The core's. */
     uint8_t flags;  /* enum pl_subscription_flags; the first two and CAN_REPLY by the protocol */
+    bool is_closed; /* nothing is delivered any more; its reactor */
     uint8_t worker; /* index of the session's worker, as matching sees it; under the lock */
     struct pl_session *session;
     struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */
     struct pl_subscription *node_next, **node_at;       /* list of its tree node; under the lock */
     uint32_t node;                                      /* where it stands in the matcher */
-    uint32_t dropped; /* messages that the slow policy dropped; its reactor */
-    void *backlog;    /* what waits for a slow reader; its reactor */
+    uint32_t dropped;           /* messages that the slow policy dropped; its reactor */
+    struct pl_backlog *backlog; /* what waits for a slow reader; its reactor */
+    struct pl_replay *job;      /* what it still has to be given from before; under the lock */
 };
 
 #endif

@@ -56,9 +56,11 @@ struct pl_worker {
     uint64_t now_ms, now_unix_ms;
     uint64_t next_session_id;
     struct pl_arena turn_arena;    /* nothing in it survives the turn */
-    struct pl_replay_job *replays; /* subscriptions that read retained values or the log */
-    struct pl_session *ending;     /* sessions whose ended() is due this turn */
-    void *walk;                    /* scratch of the delivery walk */
+    struct pl_replay *replays;   /* subscriptions that read retained values or the log */
+    struct pl_backlog *backlogs; /* messages that wait for slow readers */
+    struct pl_session *ending;   /* ended() or leaving is due */
+    struct pl_expected *expected; /* sessions on their way here from another worker */
+    struct pl_walk *walk;        /* scratch of the delivery walk */
 };
 
 PL_MUST_USE enum pl_err pl_worker_init(

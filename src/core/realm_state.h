@@ -1,0 +1,63 @@
+/* What a realm holds. Internal to the core: realm.c, run.c and mailbox.c share it. */
+#ifndef PL_CORE_REALM_STATE_H
+#define PL_CORE_REALM_STATE_H
+
+#include <pthread.h>
+
+#include "base/hash.h"
+#include "core/batch.h"
+#include "core/retained.h"
+
+enum pl_due_kind { PL_DUE_IDENTITY, PL_DUE_SESSION, PL_DUE_WILL };
+
+struct pl_realm {
+    pthread_mutex_t lock; /* guards all below but what never changes */
+    struct pl_matcher *matcher;
+    struct pl_retained *retained;
+    struct pl_history *history;
+    struct pl_map names; /* of mailboxes */
+    struct pl_heap deadlines;
+    struct pl_session *sessions;
+    uint64_t session_count, detached_count, publications;
+    uint32_t retained_readers; /* replays of retained values that have not ended */
+    struct pl_random random;
+    uint64_t expire_next_ms;   /* when old history and retained values are looked for */
+
+    /* Constant. */
+    char *name;
+    struct pl_worker *workers;
+    uint32_t worker_count;
+    uint64_t epoch, seed;
+    bool has_history;
+    struct pl_realm_limits limits;
+};
+
+/* What a run carries along. */
+struct pl_runner {
+    struct pl_realm *realm;
+    struct pl_batch *batch;
+    struct pl_match *last; /* of the message before, while nothing has changed since */
+    bool last_logged;
+    uint64_t now_ms, now_unix_ms;
+};
+
+/* Under the lock. */
+void pl_run_message(struct pl_runner *r, uint32_t index, struct pl_match **out_match,
+    enum pl_err *out_err);
+void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved);
+struct pl_item *pl_run_done(
+    struct pl_runner *r, struct pl_session *s, enum pl_done done, enum pl_err err, uint64_t token);
+enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s);
+/* Out of the realm with all its subscriptions; PL_DONE_LEAVE goes to its address. */
+void pl_run_remove(struct pl_runner *r, struct pl_session *s);
+void pl_run_claim(struct pl_runner *r, struct pl_op *op);
+void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
+void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);
+void pl_run_set_expiry(struct pl_runner *r, struct pl_session *s, uint64_t expiry_ms);
+void pl_run_due(struct pl_runner *r);
+void pl_mailbox_free(struct pl_mailbox *mailbox);
+/* Links the batch into the inboxes; bits of the workers to wake are returned. */
+uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b);
+void pl_realm_wake(struct pl_realm *realm, uint64_t bits);
+
+#endif

@@ -1,0 +1,497 @@
+/*
+ * What happens under a realm's lock: each op of a batch becomes items, in order.
+ *
+ * A message costs one entry: the first of a stretch with one match set opens a RUN item, those
+ * behind it make it longer. Nothing is encoded or delivered here.
+ *
+ * Items are reserved before the lock for what must be answered. If memory runs out under it, a
+ * message is dropped, counted, and its publisher told if it asked.
+ */
+#include "core/realm_state.h"
+
+#include "base/alloc.h"
+
+enum { REPLAY_CHUNK = 128, REPLAY_STEPS = 4096 };
+
+struct pl_item *pl_run_done(
+    struct pl_runner *r, struct pl_session *s, enum pl_done done, enum pl_err err, uint64_t token)
+{
+    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_DONE, s->address);
+    item->session = s;
+    item->done = (uint8_t)done;
+    item->err = (uint8_t)err;
+    item->token = token;
+    return item;
+}
+
+static void concern_match(struct pl_batch *b, const struct pl_match *match)
+{
+    for (uint32_t i = 0; i < match->part_count; i++)
+        b->concerned |= 1ull << match->parts[i].worker;
+}
+
+static bool add_run(struct pl_runner *r, struct pl_match *match, uint32_t index)
+{
+    struct pl_batch *b = r->batch;
+    uint64_t publisher = match->has_no_local ? b->messages[index]->publisher : 0;
+    if (b->open_run) {
+        struct pl_item *item = &b->items[b->open_run - 1];
+        if (item->match == match && item->first + item->count == index &&
+            item->token == publisher) {
+            item->count++;
+            return true;
+        }
+    }
+    if (pl_batch_reserve_items(b, 1))
+        return false;
+    struct pl_item *item = pl_batch_item(b, PL_ITEM_RUN, b->worker);
+    item->match = pl_match_ref(match);
+    item->first = index;
+    item->count = 1;
+    item->token = publisher;
+    concern_match(b, match);
+    b->open_run = b->item_count;
+    return true;
+}
+
+/* A connected member if there is one, each in its turn by chance. */
+static struct pl_subscription *pick_member(
+    struct pl_realm *realm, const struct pl_match *match, const struct pl_match_slot *slot,
+    uint64_t publisher)
+{
+    struct pl_subscription *const *members = match->members + slot->first;
+    uint32_t start = slot->count > 1 ? pl_random_below(&realm->random, slot->count) : 0;
+    struct pl_subscription *second = NULL; /* one that is away: its mailbox takes it */
+    for (uint32_t i = 0; i < slot->count; i++) {
+        struct pl_subscription *sub = members[(start + i) % slot->count];
+        const struct pl_mailbox *mailbox = sub->session->mailbox;
+        if (sub->flags & PL_SUB_NO_LOCAL && sub->session->id == publisher)
+            continue;
+        if (!mailbox || !mailbox->is_detached)
+            return sub;
+        if (!second)
+            second = sub;
+    }
+    return second;
+}
+
+static bool add_picks(struct pl_runner *r, const struct pl_match *match, uint32_t index)
+{
+    struct pl_batch *b = r->batch;
+    if (pl_batch_reserve_items(b, match->slot_count))
+        return false;
+    for (uint32_t i = 0; i < match->slot_count; i++) {
+        struct pl_subscription *sub =
+            pick_member(r->realm, match, &match->slots[i], b->messages[index]->publisher);
+        if (!sub)
+            continue;
+        struct pl_item *last = b->item_count ? &b->items[b->item_count - 1] : NULL;
+        if (last && last->kind == PL_ITEM_PICK && last->sub == sub &&
+            last->first + last->count == index) {
+            last->count++;
+            continue;
+        }
+        struct pl_item *item = pl_batch_item(b, PL_ITEM_PICK, &r->realm->workers[sub->worker]);
+        item->sub = sub;
+        item->session = sub->session;
+        item->first = index;
+        item->count = 1;
+    }
+    return true;
+}
+
+void pl_run_message(
+    struct pl_runner *r, uint32_t index, struct pl_match **out_match, enum pl_err *out_err)
+{
+    struct pl_realm *realm = r->realm;
+    struct pl_message *m = r->batch->messages[index];
+    *out_match = NULL;
+    *out_err = PL_OK;
+    m->id = ++realm->publications;
+    if (realm->has_history) {
+        *out_err = pl_history_append(realm->history, m, r->now_ms);
+        if (*out_err)
+            return;
+    }
+    if (m->retain) {
+        *out_err = pl_retained_set(realm->retained, m);
+        if (*out_err == PL_NO_MEMORY)
+            return;
+    } else if (realm->retained_readers) {
+        pl_retained_touch(realm->retained, m->subject, m->id);
+    }
+    struct pl_match *match = r->last;
+    bool is_logged = m->offset != 0;
+    if (!match || r->last_logged != is_logged || !pl_bytes_equal(match->subject, m->subject)) {
+        match = pl_matcher_match(realm->matcher, m->subject, is_logged);
+        r->last = match;
+        r->last_logged = is_logged;
+    }
+    if (!match || (match->target_count && !add_run(r, match, index)) ||
+        (match->slot_count && !add_picks(r, match, index))) {
+        pl_count(&r->batch->worker->counters.dropped_no_memory, 1);
+        *out_err = PL_NO_MEMORY;
+        return;
+    }
+    *out_match = match;
+}
+
+void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved)
+{
+    uint32_t index;
+    struct pl_match *match;
+    enum pl_err err;
+    kept_moved->time_unix_ms = r->now_unix_ms;
+    if (!pl_batch_add_kept(r->batch, kept_moved, &index))
+        pl_run_message(r, index, &match, &err);
+    else
+        pl_count(&r->batch->worker->counters.dropped_no_memory, 1);
+}
+
+static void run_publish(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_match *match = NULL;
+    enum pl_err err = (enum pl_err)op->err;
+    if (!err)
+        pl_run_message(r, op->index, &match, &err);
+    bool nobody = !err && match->receivers == 0;
+    if (nobody && op->flags & PL_WANT_RESPONDERS) {
+        err = PL_NO_RESPONDERS;
+        pl_count(&r->batch->worker->counters.no_responders, 1);
+    } else if (!(op->flags & PL_WANT_DONE)) {
+        return;
+    }
+    struct pl_item *item = pl_run_done(r, op->session, PL_DONE_PUBLISH, err, op->token);
+    item->receivers = match ? match->receivers : 0;
+}
+
+enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
+{
+    struct pl_realm *realm = r->realm;
+    if (realm->session_count >= realm->limits.sessions_max)
+        return PL_LIMIT;
+    if (s->identity && s->identity->expires_unix_ms != PL_NEVER) {
+        uint64_t end = s->identity->expires_unix_ms;
+        uint64_t left_ms = end > r->now_unix_ms ? end - r->now_unix_ms : 0;
+        s->expiry.kind = PL_DUE_IDENTITY;
+        if (pl_heap_set(&realm->deadlines, &s->expiry, r->now_ms + left_ms))
+            return PL_NO_MEMORY;
+    }
+    s->realm_next = realm->sessions;
+    if (s->realm_next)
+        s->realm_next->realm_at = &s->realm_next;
+    s->realm_at = &realm->sessions;
+    realm->sessions = s;
+    realm->session_count++;
+    s->is_in_realm = true;
+    return PL_OK;
+}
+
+static void take_out(struct pl_realm *realm, struct pl_subscription *sub)
+{
+    pl_matcher_remove(realm->matcher, sub);
+    *sub->session_at = sub->session_next;
+    if (sub->session_next)
+        sub->session_next->session_at = sub->session_at;
+    sub->session->sub_count--;
+    if (sub->job) {
+        if (!sub->job->is_history && sub->job->is_started && !sub->job->is_over)
+            realm->retained_readers--;
+        sub->job->is_over = true;
+        sub->job->sub = NULL;
+        sub->job = NULL;
+    }
+    sub->pattern = pl_pattern_unref(sub->pattern);
+}
+
+void pl_run_remove(struct pl_runner *r, struct pl_session *s)
+{
+    struct pl_realm *realm = r->realm;
+    while (s->subs)
+        take_out(realm, s->subs);
+    r->last = NULL;
+    if (s->is_in_realm) {
+        *s->realm_at = s->realm_next;
+        if (s->realm_next)
+            s->realm_next->realm_at = s->realm_at;
+        realm->session_count--;
+        s->is_in_realm = false;
+    }
+    pl_heap_remove(&realm->deadlines, &s->expiry);
+    struct pl_mailbox *mailbox = s->mailbox;
+    if (mailbox) {
+        pl_map_remove(&realm->names, &mailbox->entry);
+        pl_heap_remove(&realm->deadlines, &mailbox->expiry);
+        pl_heap_remove(&realm->deadlines, &mailbox->will_due);
+        if (mailbox->is_detached)
+            realm->detached_count--;
+        pl_mailbox_free(mailbox);
+        s->mailbox = NULL;
+    }
+    pl_run_done(r, s, PL_DONE_LEAVE, PL_OK, 0);
+}
+
+/* One step of a replay; PL_DONE_REPLAY and the job's end when it stands at the head. */
+static void step_replay(struct pl_runner *r, struct pl_replay *job)
+{
+    struct pl_realm *realm = r->realm;
+    struct pl_subscription *sub = job->sub;
+    job->is_asked = false;
+    if (job->is_over || !sub)
+        return;
+    struct pl_message *found[REPLAY_CHUNK];
+    bool is_end = false;
+    size_t n = job->is_history
+                   ? pl_history_read(realm->history, sub->pattern, r->now_ms, &job->offset, found,
+                         REPLAY_CHUNK, REPLAY_STEPS, &is_end)
+                   : pl_retained_read(realm->retained, sub->pattern, r->now_ms, job->retained,
+                         found, REPLAY_CHUNK, REPLAY_STEPS, &is_end);
+    struct pl_message **kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *kept) : NULL;
+    uint32_t count = 0;
+    for (size_t i = 0; kept && i < n; i++) {
+        if (sub->flags & PL_SUB_FILTERED &&
+            !pl_identity_may_receive(sub->session->identity, found[i]->subject))
+            continue;
+        kept[count] = pl_message_keep(found[i]);
+        count += kept[count] != NULL;
+    }
+    if (n && !kept)
+        pl_count(&r->batch->worker->counters.dropped_no_memory, n);
+    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_REPLAY, sub->session->address);
+    item->session = sub->session;
+    item->sub = sub;
+    item->kept = kept;
+    item->count = count;
+    item->origin = job->is_history ? PL_ORIGIN_HISTORY : PL_ORIGIN_RETAINED;
+    if (!is_end)
+        return;
+    job->is_over = true;
+    sub->job = NULL;
+    job->sub = NULL;
+    if (sub->flags & PL_SUB_RECOVERING) {
+        sub->flags &= (uint8_t)~PL_SUB_RECOVERING;
+        pl_matcher_touch(realm->matcher);
+        r->last = NULL;
+    }
+    if (!job->is_history)
+        realm->retained_readers--;
+    struct pl_item *done = pl_run_done(r, sub->session, PL_DONE_REPLAY, PL_OK, 0);
+    done->sub = sub;
+}
+
+/* Where a history replay begins; false: nothing is to be given. */
+static bool begin_history(
+    struct pl_runner *r, struct pl_replay *job, struct pl_subscription *sub, bool *out_recovered)
+{
+    const struct pl_subscribe_options *o = &job->options;
+    struct pl_cursor head = pl_history_head(r->realm->history);
+    *out_recovered = false;
+    if (o->has_cursor) {
+        *out_recovered = pl_history_is_whole(r->realm->history, sub->pattern, o->cursor);
+        if (!*out_recovered && o->is_strict)
+            return false;
+        job->offset = o->cursor.epoch != head.epoch     ? 0
+                      : o->cursor.offset < head.offset ? o->cursor.offset
+                                                       : head.offset;
+    }
+    return true;
+}
+
+static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_realm *realm = r->realm;
+    struct pl_subscription *sub = op->subject;
+    struct pl_session *s = op->session;
+    struct pl_replay *job = sub->job;
+    enum pl_err err = (enum pl_err)op->err;
+    bool is_recovered = false;
+    struct pl_cursor head = pl_history_head(realm->history);
+    if (!err && !s->is_in_realm)
+        err = PL_CLOSED;
+    if (!err && s->sub_count >= realm->limits.subscriptions_max)
+        err = PL_LIMIT;
+    if (!err) {
+        sub->session = s;
+        sub->worker = (uint8_t)s->address->index;
+        if (job && job->is_history && !begin_history(r, job, sub, &is_recovered)) {
+            job->is_over = true;
+            job->sub = NULL;
+            sub->job = job = NULL;
+        } else if (job && job->is_history) {
+            sub->flags |= PL_SUB_RECOVERING;
+        }
+        err = pl_matcher_add(realm->matcher, sub);
+    }
+    r->last = NULL;
+    if (err) {
+        if (job) {
+            job->is_over = true;
+            job->sub = NULL;
+            sub->job = NULL;
+        }
+        sub->pattern = pl_pattern_unref(sub->pattern);
+    } else {
+        sub->session_next = s->subs;
+        if (sub->session_next)
+            sub->session_next->session_at = &sub->session_next;
+        sub->session_at = &s->subs;
+        s->subs = sub;
+        s->sub_count++;
+    }
+    struct pl_item *item = pl_run_done(r, s, PL_DONE_SUBSCRIBE, err, op->token);
+    item->sub = sub;
+    item->cursor = head;
+    item->is_recovered = is_recovered;
+    if (err || !job)
+        return;
+    job->is_started = true;
+    if (!job->is_history) {
+        job->retained->since_id = realm->publications;
+        realm->retained_readers++;
+    }
+    step_replay(r, job);
+}
+
+static void run_unsubscribe(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_subscription *sub = op->subject;
+    if (sub->session_at) { /* not one that was refused, or went with its session */
+        take_out(r->realm, sub);
+        sub->session_at = NULL;
+    }
+    r->last = NULL;
+    struct pl_item *item = pl_run_done(r, op->session, PL_DONE_UNSUBSCRIBE, PL_OK, op->token);
+    item->sub = sub;
+}
+
+/* The owner swaps the identity here, under the lock, because matching reads it from everywhere. */
+static void run_identity(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_session *s = op->session;
+    struct pl_identity *identity = op->subject;
+    if (!s->is_in_realm) {
+        pl_identity_unref(identity);
+        return;
+    }
+    struct pl_identity *old = s->identity;
+    s->identity = identity;
+    bool revoked = false;
+    for (struct pl_subscription *sub = s->subs; sub; sub = sub->session_next) {
+        bool filtered = false;
+        revoked |= !pl_identity_may_subscribe(identity, sub->pattern, &filtered);
+        sub->flags = (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED
+                                        : sub->flags & ~PL_SUB_FILTERED);
+    }
+    pl_heap_remove(&r->realm->deadlines, &s->expiry);
+    if (identity->expires_unix_ms != PL_NEVER) {
+        uint64_t end = identity->expires_unix_ms;
+        uint64_t at_ms = r->now_ms + (end > r->now_unix_ms ? end - r->now_unix_ms : 0);
+        revoked |= pl_heap_set(&r->realm->deadlines, &s->expiry, at_ms) != PL_OK;
+    }
+    pl_matcher_touch(r->realm->matcher);
+    r->last = NULL;
+    pl_identity_unref(old);
+    if (revoked) {
+        struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_ENDED, s->address);
+        item->session = s;
+        item->err = PL_REVOKED;
+    }
+}
+
+static void run_op(struct pl_runner *r, struct pl_op *op)
+{
+    switch ((enum pl_op_kind)op->kind) {
+    case PL_OP_PUBLISH:
+        run_publish(r, op);
+        return;
+    case PL_OP_JOIN:
+        pl_run_done(r, op->session, PL_DONE_JOIN, pl_run_enter(r, op->session), op->token);
+        return;
+    case PL_OP_CLAIM:
+        pl_run_claim(r, op);
+        return;
+    case PL_OP_SUBSCRIBE:
+        run_subscribe(r, op);
+        return;
+    case PL_OP_UNSUBSCRIBE:
+        run_unsubscribe(r, op);
+        return;
+    case PL_OP_REPLAY:
+        step_replay(r, op->subject);
+        return;
+    case PL_OP_EXPIRY:
+        pl_run_set_expiry(r, op->session, op->token);
+        return;
+    case PL_OP_DETACH:
+        pl_run_detach(r, op->session, op->flags);
+        return;
+    case PL_OP_LEAVE:
+        pl_run_leave(r, op->session, op->flags);
+        return;
+    case PL_OP_IDENTITY:
+        run_identity(r, op);
+        return;
+    }
+}
+
+bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b)
+{
+    struct pl_runner r = {
+        .realm = realm,
+        .batch = b,
+        .now_ms = b->worker->now_ms,
+        .now_unix_ms = b->worker->now_unix_ms,
+    };
+    /* An op is answered by at most four items that must not be missing (a takeover's), the rest are
+     * runs and picks, which reserve for themselves. */
+    if (pl_batch_reserve_items(b, 64))
+        return false;
+    pthread_mutex_lock(&realm->lock);
+    uint32_t i = 0;
+    for (; i < b->op_count; i++) {
+        if (b->item_cap - b->item_count < 8 && pl_batch_reserve_items(b, 64))
+            break;
+        run_op(&r, &b->ops[i]);
+    }
+    if (i < b->op_count) {
+        /* Memory ran out: what was run is handed over, the rest is asked again in a batch that
+         * takes over the messages. Rare enough to be slow: the remaining ops stay in this batch,
+         * which is walked first. */
+        memmove(b->ops, b->ops + i, (b->op_count - i) * sizeof *b->ops);
+    }
+    b->op_count -= i;
+    uint64_t wake = 0;
+    if (!b->op_count)
+        wake = pl_realm_hand_over(realm, b);
+    pthread_mutex_unlock(&realm->lock);
+    pl_realm_wake(realm, wake);
+    return b->op_count == 0;
+}
+
+uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)
+{
+    uint64_t wake = 0, concerned = b->concerned;
+    unsigned walkers = (unsigned)__builtin_popcountll(concerned);
+    /* Its own worker always walks it, so that it gives it back even if nobody was concerned. */
+    if (!(concerned >> b->worker->index & 1)) {
+        concerned |= 1ull << b->worker->index;
+        walkers++;
+    }
+    uint32_t own = b->worker->index;
+    atomic_store_explicit(&b->walkers, walkers, memory_order_relaxed);
+    for (uint32_t i = 0; i < realm->worker_count; i++)
+        if (concerned >> i & 1 && pl_inbox_push(&realm->workers[i].inbox, &b->links[i].post) &&
+            i != own)
+            wake |= 1ull << i;
+    return wake;
+}
+
+void pl_realm_wake(struct pl_realm *realm, uint64_t bits)
+{
+    while (bits) {
+        uint32_t i = (uint32_t)__builtin_ctzll(bits);
+        bits &= bits - 1;
+        struct pl_worker *w = &realm->workers[i];
+        w->hooks->wake(w->hooks->context, w);
+    }
+}
