@@ -64,8 +64,7 @@ struct pl_batch *pl_batch_open(struct pl_worker *w, struct pl_realm *realm)
     return b;
 }
 
-struct pl_op *pl_batch_add_op(
-    struct pl_batch *b, enum pl_op_kind kind, struct pl_session *session)
+struct pl_op *pl_batch_add_op(struct pl_batch *b, enum pl_op_kind kind, struct pl_session *session)
 {
     if (!grow(&b->ops, &b->op_cap, b->op_count + 1, sizeof *b->ops))
         return NULL;

@@ -33,12 +33,12 @@ enum pl_op_kind {
 
 struct pl_op {
     uint8_t kind;
-    uint8_t flags;        /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will */
-    uint8_t err;          /* refused already: run only answers */
-    uint32_t index;       /* PUBLISH: in the batch's messages */
+    uint8_t flags;  /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will */
+    uint8_t err;    /* refused already: run only answers */
+    uint32_t index; /* PUBLISH: in the batch's messages */
     struct pl_session *session;
-    uint64_t token;       /* EXPIRY: milliseconds */
-    void *subject;        /* pl_subscription, pl_expected, pl_replay or pl_identity, by kind */
+    uint64_t token; /* EXPIRY: milliseconds */
+    void *subject;  /* pl_subscription, pl_expected, pl_replay or pl_identity, by kind */
 };
 
 enum pl_item_kind {
@@ -54,23 +54,23 @@ enum pl_item_kind {
 
 struct pl_item {
     uint8_t kind;
-    uint8_t worker;          /* whom it concerns; of a RUN: see the match set */
-    uint8_t err;             /* ENDED; DONE: of the completion */
-    uint8_t done;            /* DONE: enum pl_done */
-    uint8_t origin;          /* REPLAY */
+    uint8_t worker; /* whom it concerns; of a RUN: see the match set */
+    uint8_t err;    /* ENDED; DONE: of the completion */
+    uint8_t done;   /* DONE: enum pl_done */
+    uint8_t origin; /* REPLAY */
     bool is_resumed, is_recovered;
-    uint32_t first, count;   /* in the batch's messages, or in `kept` */
+    uint32_t first, count; /* in the batch's messages, or in `kept` */
     union {
-        struct pl_match *match;          /* RUN; one reference */
-        struct pl_subscription *sub;     /* PICK, REPLAY, DONE */
-        struct pl_expected *expected;    /* EXPECT, TAKEN; DONE of a claim */
-        struct pl_identity *identity;    /* IDENTITY; one reference */
+        struct pl_match *match;       /* RUN; one reference */
+        struct pl_subscription *sub;  /* PICK, REPLAY, DONE */
+        struct pl_expected *expected; /* EXPECT, TAKEN; DONE of a claim */
+        struct pl_identity *identity; /* IDENTITY; one reference */
     };
     struct pl_session *session;
-    uint64_t token;          /* DONE; RUN: the publisher, if someone must not hear himself */
-    uint32_t receivers;      /* DONE */
+    uint64_t token;           /* DONE; RUN: the publisher, if someone must not hear himself */
+    uint32_t receivers;       /* DONE */
     struct pl_message **kept; /* REPLAY; the array in the arena, one reference each */
-    struct pl_cursor cursor; /* DONE: SUBSCRIBE */
+    struct pl_cursor cursor;  /* DONE: SUBSCRIBE */
 };
 
 struct pl_batch_link {
@@ -100,10 +100,10 @@ struct pl_batch {
     uint32_t buffer_count, buffer_cap;
     struct pl_slab *slabs, *slab; /* all, and the one in use */
     uint32_t slab_used;
-    uint32_t open_run;     /* index + 1 of the RUN item that may still grow */
-    bool has_expiring;     /* a message with an expiry is in it */
-    uint64_t concerned;    /* bit per worker that has items */
-    atomic_uint walkers;   /* workers that have not finished */
+    uint32_t open_run;   /* index + 1 of the RUN item that may still grow */
+    bool has_expiring;   /* a message with an expiry is in it */
+    uint64_t concerned;  /* bit per worker that has items */
+    atomic_uint walkers; /* workers that have not finished */
     uint32_t link_count;
     struct pl_batch_link links[];
 };
@@ -126,8 +126,8 @@ struct pl_item *pl_batch_item(struct pl_batch *b, enum pl_item_kind kind, struct
 void pl_batch_release(struct pl_batch *b, struct pl_worker *walker);
 void pl_batch_free(struct pl_batch *b);
 
-/* Under the lock, runs all ops and hands the batch over; after it, wakes. Consumes the batch. False:
- * no memory, nothing was run; try again. */
+/* Under the lock, runs all ops and hands the batch over; after it, wakes. Consumes the batch.
+ * False: no memory, nothing was run; try again. */
 bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b);
 
 /* Walks a batch on one worker: deliveries and completions (deliver.c). */
@@ -148,8 +148,8 @@ void pl_backlog_drop_session(struct pl_worker *w, struct pl_session *session);
  * A subscription that is given what was before it: retained values, or the log. Made outside the
  * lock by pl_session_subscribe, in the worker's list while it lasts.
  */
-struct pl_replay {
-    struct pl_replay *next;
+struct pl_replay_job {
+    struct pl_replay_job *next;
     struct pl_session *session;
     struct pl_subscription *sub;
     bool is_history, is_started;
@@ -168,21 +168,21 @@ struct pl_mailbox {
     uint64_t expiry_ms, will_delay_ms;
     struct pl_message *will; /* one reference, or NULL */
     bool is_detached;
-    uint8_t name[];          /* user, 0, name */
+    uint8_t name[]; /* user, 0, name */
 };
 
 /* A claim, and while its session is on the way to this worker, what came before it (mailbox.c). */
 struct pl_early;
 struct pl_expected {
     struct pl_expected *next;
-    struct pl_post post;         /* HANDED, from the old worker */
-    struct pl_worker *worker;    /* where it is expected */
-    struct pl_session *claimer;  /* who claimed */
-    struct pl_session *session;  /* who comes */
-    struct pl_mailbox *mailbox;  /* the claimer's, made outside the lock */
+    struct pl_post post;        /* HANDED, from the old worker */
+    struct pl_worker *worker;   /* where it is expected */
+    struct pl_session *claimer; /* who claimed */
+    struct pl_session *session; /* who comes */
+    struct pl_mailbox *mailbox; /* the claimer's, made outside the lock */
     struct pl_early *early, *early_last;
-    struct pl_replay *replays;   /* what the session brings along */
-    struct pl_expected *onward;  /* taken over again before it came: where it goes next */
+    struct pl_replay_job *replays; /* what the session brings along */
+    struct pl_expected *onward;    /* taken over again before it came: where it goes next */
     uint64_t token;
     bool clean;
 };

@@ -82,8 +82,8 @@ static struct pl_shared **next_scratch(struct pl_walk *walk)
     return &walk->scratch[walk->scratch_at];
 }
 
-/* Encodes the run for the form of sub. A message that this form cannot carry is left out. *slot holds
- * the buffer afterwards. */
+/* Encodes the run for the form of sub. A message that this form cannot carry is left out. *slot
+ * holds the buffer afterwards. */
 static bool encode_run(struct pl_worker *w, const struct pl_session_ops *ops,
     const struct pl_subscription *sub, struct pl_run *run, struct pl_shared **slot)
 {
@@ -285,8 +285,8 @@ static void deliver_group(struct pl_worker *w, const struct pl_session_ops *ops,
         if (publisher && sub->flags & PL_SUB_NO_LOCAL && sub->session->id == publisher)
             continue;
         if (e)
-            pl_expected_keep_run(e, sub, run.messages, run.count, (enum pl_origin)run.origin,
-                run.cursor.epoch);
+            pl_expected_keep_run(
+                e, sub, run.messages, run.count, (enum pl_origin)run.origin, run.cursor.epoch);
         else
             deliver_one(w, sub, &run);
     }
@@ -295,8 +295,7 @@ static void deliver_group(struct pl_worker *w, const struct pl_session_ops *ops,
 }
 
 void pl_walk_deliver(struct pl_worker *w, struct pl_subscription *sub,
-    const struct pl_message *const *messages, uint32_t count, enum pl_origin origin,
-    uint64_t epoch)
+    const struct pl_message *const *messages, uint32_t count, enum pl_origin origin, uint64_t epoch)
 {
     struct pl_run run = {
         .messages = messages, .count = count, .origin = (uint8_t)origin, .cursor.epoch = epoch};
@@ -324,8 +323,7 @@ static void walk_run(struct pl_worker *w, struct pl_batch *b, const struct pl_it
         return;
     for (uint32_t i = 0; i < part->count; i++) {
         const struct pl_match_group *g = &match->groups[part->first + i];
-        deliver_group(
-            w, g->ops, g->form, match->targets + g->first, g->count, run, item->token);
+        deliver_group(w, g->ops, g->form, match->targets + g->first, g->count, run, item->token);
     }
 }
 
@@ -339,8 +337,7 @@ static void walk_replay(struct pl_worker *w, struct pl_batch *b, struct pl_item 
             pl_expected_keep_run(
                 e, item->sub, kept, item->count, (enum pl_origin)item->origin, epoch);
         else
-            pl_walk_deliver(
-                w, item->sub, kept, item->count, (enum pl_origin)item->origin, epoch);
+            pl_walk_deliver(w, item->sub, kept, item->count, (enum pl_origin)item->origin, epoch);
     }
     for (uint32_t i = 0; i < item->count; i++)
         pl_message_unref(item->kept[i]);
@@ -365,8 +362,7 @@ void pl_walk_batch(struct pl_worker *w, struct pl_batch *b)
                 (const struct pl_message *const *)b->messages + item->first;
             uint64_t epoch = pl_realm_epoch(b->realm);
             if (e)
-                pl_expected_keep_run(
-                    e, item->sub, messages, item->count, PL_ORIGIN_LIVE, epoch);
+                pl_expected_keep_run(e, item->sub, messages, item->count, PL_ORIGIN_LIVE, epoch);
             else
                 pl_walk_deliver(w, item->sub, messages, item->count, PL_ORIGIN_LIVE, epoch);
             break;

@@ -264,8 +264,7 @@ static struct pl_early *add_early(struct pl_expected *e)
 }
 
 void pl_expected_keep_run(struct pl_expected *e, struct pl_subscription *sub,
-    const struct pl_message *const *messages, uint32_t count, enum pl_origin origin,
-    uint64_t epoch)
+    const struct pl_message *const *messages, uint32_t count, enum pl_origin origin, uint64_t epoch)
 {
     struct pl_message **kept = pl_alloc((count ? count : 1) * sizeof *kept);
     struct pl_early *early = kept ? add_early(e) : NULL;
@@ -309,8 +308,8 @@ void pl_takeover_take(struct pl_worker *w, struct pl_session *s, struct pl_expec
     if (s->out)
         pl_session_call_ended(s, PL_TAKEN_OVER);
     PL_ASSERT(!s->out);
-    for (struct pl_replay **at = &w->replays; *at;) {
-        struct pl_replay *job = *at;
+    for (struct pl_replay_job **at = &w->replays; *at;) {
+        struct pl_replay_job *job = *at;
         if (job->session != s || job->is_asked) {
             at = &job->next;
             continue;
@@ -360,7 +359,7 @@ static void arrive(struct pl_post *post, void *context)
             break;
         }
     while (e->replays) {
-        struct pl_replay *job = e->replays;
+        struct pl_replay_job *job = e->replays;
         e->replays = job->next;
         job->next = w->replays;
         w->replays = job;

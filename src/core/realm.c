@@ -138,8 +138,8 @@ enum pl_err pl_realm_publish(
 {
     struct pl_message *kept = pl_message_keep(draft);
     /* The draft's hold on the copy goes: it stands nowhere. */
-    struct pl_message *hold = atomic_load_explicit(
-        &((struct pl_message *)(uintptr_t)draft)->kept, memory_order_relaxed);
+    struct pl_message *hold =
+        atomic_load_explicit(&((struct pl_message *)(uintptr_t)draft)->kept, memory_order_relaxed);
     if (!kept)
         return PL_NO_MEMORY;
     if (hold && !draft->is_kept) {
@@ -228,8 +228,8 @@ void pl_realm_review(
     pl_realm_wake(realm, wake);
 }
 
-size_t pl_realm_end_sessions(struct pl_realm *realm, struct pl_worker *worker,
-    pl_choose_fn *choose, void *context, enum pl_err why)
+size_t pl_realm_end_sessions(struct pl_realm *realm, struct pl_worker *worker, pl_choose_fn *choose,
+    void *context, enum pl_err why)
 {
     struct pl_batch *b = own_batch(realm, worker);
     if (!b)

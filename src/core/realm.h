@@ -64,8 +64,8 @@ void pl_realm_each_subscription(struct pl_realm *realm, pl_subscription_fn *fn, 
 
 /*
  * After a reload: for each session, decide (under the lock; quick, no I/O) which identity it has
- * from now on: PL_OK and *out_identity one reference (NULL: unchanged), or an error, with which it is
- * ended. If the new identity may not have a subscription any more, the session is ended with
+ * from now on: PL_OK and *out_identity one reference (NULL: unchanged), or an error, with which it
+ * is ended. If the new identity may not have a subscription any more, the session is ended with
  * PL_REVOKED. On a worker's thread.
  */
 typedef enum pl_err pl_review_fn(

@@ -21,7 +21,7 @@ struct pl_realm {
     uint64_t session_count, detached_count, publications;
     uint32_t retained_readers; /* replays of retained values that have not ended */
     struct pl_random random;
-    uint64_t expire_next_ms;   /* when old history and retained values are looked for */
+    uint64_t expire_next_ms; /* when old history and retained values are looked for */
 
     /* Constant. */
     char *name;
@@ -42,8 +42,8 @@ struct pl_runner {
 };
 
 /* Under the lock. */
-void pl_run_message(struct pl_runner *r, uint32_t index, struct pl_match **out_match,
-    enum pl_err *out_err);
+void pl_run_message(
+    struct pl_runner *r, uint32_t index, struct pl_match **out_match, enum pl_err *out_err);
 void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved);
 struct pl_item *pl_run_done(
     struct pl_runner *r, struct pl_session *s, enum pl_done done, enum pl_err err, uint64_t token);

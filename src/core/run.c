@@ -55,9 +55,8 @@ static bool add_run(struct pl_runner *r, struct pl_match *match, uint32_t index)
 }
 
 /* A connected member if there is one, each in its turn by chance. */
-static struct pl_subscription *pick_member(
-    struct pl_realm *realm, const struct pl_match *match, const struct pl_match_slot *slot,
-    uint64_t publisher)
+static struct pl_subscription *pick_member(struct pl_realm *realm, const struct pl_match *match,
+    const struct pl_match_slot *slot, uint64_t publisher)
 {
     struct pl_subscription *const *members = match->members + slot->first;
     uint32_t start = slot->count > 1 ? pl_random_below(&realm->random, slot->count) : 0;
@@ -232,7 +231,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s)
 }
 
 /* One step of a replay; PL_DONE_REPLAY and the job's end when it stands at the head. */
-static void step_replay(struct pl_runner *r, struct pl_replay *job)
+static void step_replay(struct pl_runner *r, struct pl_replay_job *job)
 {
     struct pl_realm *realm = r->realm;
     struct pl_subscription *sub = job->sub;
@@ -241,11 +240,10 @@ static void step_replay(struct pl_runner *r, struct pl_replay *job)
         return;
     struct pl_message *found[REPLAY_CHUNK];
     bool is_end = false;
-    size_t n = job->is_history
-                   ? pl_history_read(realm->history, sub->pattern, r->now_ms, &job->offset, found,
-                         REPLAY_CHUNK, REPLAY_STEPS, &is_end)
-                   : pl_retained_read(realm->retained, sub->pattern, r->now_ms, job->retained,
-                         found, REPLAY_CHUNK, REPLAY_STEPS, &is_end);
+    size_t n = job->is_history ? pl_history_read(realm->history, sub->pattern, r->now_ms,
+                                     &job->offset, found, REPLAY_CHUNK, REPLAY_STEPS, &is_end)
+                               : pl_retained_read(realm->retained, sub->pattern, r->now_ms,
+                                     job->retained, found, REPLAY_CHUNK, REPLAY_STEPS, &is_end);
     struct pl_message **kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *kept) : NULL;
     uint32_t count = 0;
     for (size_t i = 0; kept && i < n; i++) {
@@ -280,8 +278,8 @@ static void step_replay(struct pl_runner *r, struct pl_replay *job)
 }
 
 /* Where a history replay begins; false: nothing is to be given. */
-static bool begin_history(
-    struct pl_runner *r, struct pl_replay *job, struct pl_subscription *sub, bool *out_recovered)
+static bool begin_history(struct pl_runner *r, struct pl_replay_job *job,
+    struct pl_subscription *sub, bool *out_recovered)
 {
     const struct pl_subscribe_options *o = &job->options;
     struct pl_cursor head = pl_history_head(r->realm->history);
@@ -290,7 +288,7 @@ static bool begin_history(
         *out_recovered = pl_history_is_whole(r->realm->history, sub->pattern, o->cursor);
         if (!*out_recovered && o->is_strict)
             return false;
-        job->offset = o->cursor.epoch != head.epoch     ? 0
+        job->offset = o->cursor.epoch != head.epoch    ? 0
                       : o->cursor.offset < head.offset ? o->cursor.offset
                                                        : head.offset;
     }
@@ -302,7 +300,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
     struct pl_realm *realm = r->realm;
     struct pl_subscription *sub = op->subject;
     struct pl_session *s = op->session;
-    struct pl_replay *job = sub->job;
+    struct pl_replay_job *job = sub->job;
     enum pl_err err = (enum pl_err)op->err;
     bool is_recovered = false;
     struct pl_cursor head = pl_history_head(realm->history);
@@ -379,8 +377,8 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
     for (struct pl_subscription *sub = s->subs; sub; sub = sub->session_next) {
         bool filtered = false;
         revoked |= !pl_identity_may_subscribe(identity, sub->pattern, &filtered);
-        sub->flags = (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED
-                                        : sub->flags & ~PL_SUB_FILTERED);
+        sub->flags =
+            (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED : sub->flags & ~PL_SUB_FILTERED);
     }
     pl_heap_remove(&r->realm->deadlines, &s->expiry);
     if (identity->expires_unix_ms != PL_NEVER) {

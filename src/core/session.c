@@ -232,12 +232,12 @@ bool pl_session_run_ending(struct pl_worker *w)
     return any;
 }
 
-static struct pl_replay *new_replay(struct pl_session *s, struct pl_subscription *sub,
-    const struct pl_subscribe_options *options)
+static struct pl_replay_job *new_replay(
+    struct pl_session *s, struct pl_subscription *sub, const struct pl_subscribe_options *options)
 {
-    bool is_history =
-        (options && (options->has_cursor || options->from_start)) || sub->replay == PL_REPLAY_HISTORY;
-    struct pl_replay *job =
+    bool is_history = (options && (options->has_cursor || options->from_start)) ||
+                      sub->replay == PL_REPLAY_HISTORY;
+    struct pl_replay_job *job =
         pl_zalloc(sizeof *job + (is_history ? 0 : sizeof(struct pl_retained_cursor)));
     if (!job)
         return NULL;
@@ -272,8 +272,8 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     op->subject = sub;
     op->token = token;
     bool filtered = false;
-    bool wants_replay = sub->replay != PL_REPLAY_NONE ||
-                        (options && (options->has_cursor || options->from_start));
+    bool wants_replay =
+        sub->replay != PL_REPLAY_NONE || (options && (options->has_cursor || options->from_start));
     if (sub->pattern->text.len > pl_realm_limits(s->realm)->subject_max)
         op->err = PL_BAD_NAME;
     else if (!pl_identity_may_subscribe(s->identity, sub->pattern, &filtered))

@@ -87,8 +87,9 @@ struct pl_session_ops {
     /* What the session asked for is done or refused, in the order of asking. */
     void (*complete)(struct pl_session *session, const struct pl_completion *done);
     /* Revoked, expired, taken over, kicked, too slow, drained: say goodbye in the protocol's words
-     * and close the connection; a session that has none (detached) leaves. After PL_TAKEN_OVER of a session that goes on, the session must be
-     * without a connection when this returns (out NULL): it may belong to another reactor then. */
+     * and close the connection; a session that has none (detached) leaves. After PL_TAKEN_OVER of a
+     * session that goes on, the session must be without a connection when this returns (out NULL):
+     * it may belong to another reactor then. */
     void (*ended)(struct pl_session *session, enum pl_err why);
 };
 
@@ -96,9 +97,9 @@ enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEFT };
 
 struct pl_session {
     const struct pl_session_ops *ops;
-    struct pl_worker *worker;     /* who owns it; its reactor */
-    struct pl_worker *address;    /* where deliveries go; differs during a hand-over; under the lock */
-    struct pl_realm *realm;       /* NULL before the login */
+    struct pl_worker *worker;  /* who owns it; its reactor */
+    struct pl_worker *address; /* where deliveries go; differs during a hand-over; under the lock */
+    struct pl_realm *realm;    /* NULL before the login */
     struct pl_identity *identity; /* one reference; NULL before the login */
     struct pl_output *out;        /* of its connection; NULL: detached */
     uint64_t id;                  /* unique in the process, given by init */
@@ -108,11 +109,16 @@ struct pl_session {
     struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
     struct pl_mailbox *mailbox;                /* of one with a name */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
-    struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
-    uint32_t sub_count;        /* under the lock */
-    uint8_t state;             /* enum pl_session_state; its reactor */
-    bool is_ending;            /* ended() was called or posted; its reactor */
-    void *about;               /* the server's: what /connections tells of it. Borrowed */
+    struct pl_deadline expiry;      /* identity's end; the realm's heap, under the lock */
+    uint32_t sub_count;             /* under the lock */
+    uint8_t state;                  /* enum pl_session_state; its reactor */
+    bool is_ending;                 /* ended() was called or is due; its reactor */
+    bool is_in_realm;               /* under the lock */
+    bool has_left;                  /* leave was asked for; its reactor */
+    uint8_t ending_why;             /* enum pl_err; its reactor */
+    struct pl_session *ending_next; /* the worker's list; its reactor */
+    void *open_request;             /* the login or claim that is open; its reactor */
+    void *about;                    /* the server's: what /connections tells of it. Borrowed */
 };
 
 /* Zeroes and fills. out may be NULL. */
@@ -144,8 +150,8 @@ struct pl_claim {
  *                         connection: give it the connection. s has not joined; free it. The
  * claim's expiry and will are the older one's from now on
  *
- * An older session's connection was ended with PL_TAKEN_OVER before. If `s` leaves before the answer,
- * the answer is PL_CLOSED, an older session stays detached, and PL_DONE_LEAVE follows.
+ * An older session's connection was ended with PL_TAKEN_OVER before. If `s` leaves before the
+ * answer, the answer is PL_CLOSED, an older session stays detached, and PL_DONE_LEAVE follows.
  */
 void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64_t token);
 
@@ -160,8 +166,8 @@ void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms);
  */
 void pl_session_detach(struct pl_session *s, bool publish_will);
 
-/* Leaves: subscriptions go, then PL_DONE_LEAVE. A named one's will goes out if publish_will. Fine in
- * every state, also before login or join; an open login or claim is answered first. */
+/* Leaves: subscriptions go, then PL_DONE_LEAVE. A named one's will goes out if publish_will. Fine
+ * in every state, also before login or join; an open login or claim is answered first. */
 void pl_session_leave(struct pl_session *s, bool publish_will);
 
 struct pl_subscribe_options {

@@ -28,7 +28,7 @@ enum pl_subscription_flags {
     PL_SUB_NO_LOCAL = 1,      /* not what its own session published */
     PL_SUB_QUEUE_BY_NAME = 2, /* its queue group is one slot for all patterns (NATS) */
     PL_SUB_FILTERED = 4,      /* a deny pattern intersects: asked per subject (core) */
-    PL_SUB_RECOVERING = 8,   /* reads the log, is not delivered to (under the lock) */
+    PL_SUB_RECOVERING = 8,    /* reads the log, is not delivered to (under the lock) */
     PL_SUB_CAN_REPLY = 16,    /* whoever stands behind it can answer a request */
 };
 
@@ -53,7 +53,7 @@ struct pl_subscription {
     uint32_t node;                                      /* where it stands in the matcher */
     uint32_t dropped;           /* messages that the slow policy dropped; its reactor */
     struct pl_backlog *backlog; /* what waits for a slow reader; its reactor */
-    struct pl_replay *job;      /* what it still has to be given from before; under the lock */
+    struct pl_replay_job *job;  /* what it still has to be given from before; under the lock */
 };
 
 #endif

@@ -5,8 +5,7 @@
 
 enum { ROUNDS_MAX = 8 };
 
-enum pl_err pl_worker_init(
-    struct pl_worker *w, uint32_t index, const struct pl_worker_hooks *hooks)
+enum pl_err pl_worker_init(struct pl_worker *w, uint32_t index, const struct pl_worker_hooks *hooks)
 {
     *w = (struct pl_worker){.index = index, .hooks = hooks};
     /* Ids of different workers never meet: the upper bits say whose they are. */
@@ -34,7 +33,7 @@ void pl_worker_done(struct pl_worker *w)
     free_batches(w->open);
     free_batches(w->free_batches);
     while (w->replays) {
-        struct pl_replay *next = w->replays->next;
+        struct pl_replay_job *next = w->replays->next;
         pl_free(w->replays);
         w->replays = next;
     }
@@ -54,8 +53,8 @@ void pl_worker_begin(struct pl_worker *w, uint64_t now_ms, uint64_t now_unix_ms)
 /* Asks for the next step of each replay whose reader has room; forgets those that are over. */
 static void ask_replays(struct pl_worker *w)
 {
-    for (struct pl_replay **at = &w->replays; *at;) {
-        struct pl_replay *job = *at;
+    for (struct pl_replay_job **at = &w->replays; *at;) {
+        struct pl_replay_job *job = *at;
         if (atomic_load_explicit(&job->is_over, memory_order_acquire) && !job->is_asked) {
             *at = job->next;
             pl_free(job);
@@ -84,12 +83,12 @@ static bool run_batches(struct pl_worker *w)
     while (b) {
         struct pl_batch *next = b->next;
         b->next = NULL;
-        if (b->op_count && !pl_realm_run(b->realm, b)) {
+        if (!b->op_count) { /* opened for its arena alone */
+            atomic_store_explicit(&b->walkers, 1, memory_order_relaxed);
+            pl_batch_release(b, w);
+        } else if (!pl_realm_run(b->realm, b)) {
             b->next = stuck;
             stuck = b;
-        } else if (!b->op_count && b->concerned == 0 && b->message_count == 0) {
-            /* Opened for its arena alone. What was run is no longer ours to look at: only one that
-             * never ran comes here. */
         }
         b = next;
     }

@@ -49,18 +49,18 @@ struct pl_worker {
     struct pl_output_pool outputs;
     struct pl_counters counters;
     struct pl_inbox inbox;
-    struct pl_batch *batch; /* being filled; NULL: nothing yet in this turn */
+    struct pl_batch *open; /* being filled in this turn, one per realm; NULL: none yet */
     struct pl_batch *free_batches;
     uint32_t free_batch_count;
     uint64_t turn; /* counts turns */
     uint64_t now_ms, now_unix_ms;
     uint64_t next_session_id;
     struct pl_arena turn_arena;    /* nothing in it survives the turn */
-    struct pl_replay *replays;   /* subscriptions that read retained values or the log */
-    struct pl_backlog *backlogs; /* messages that wait for slow readers */
-    struct pl_session *ending;   /* ended() or leaving is due */
-    struct pl_expected *expected; /* sessions on their way here from another worker */
-    struct pl_walk *walk;        /* scratch of the delivery walk */
+    struct pl_replay_job *replays; /* subscriptions that read retained values or the log */
+    struct pl_backlog *backlogs;   /* messages that wait for slow readers */
+    struct pl_session *ending;     /* ended() or leaving is due */
+    struct pl_expected *expected;  /* sessions on their way here from another worker */
+    struct pl_walk *walk;          /* scratch of the delivery walk */
 };
 
 PL_MUST_USE enum pl_err pl_worker_init(
