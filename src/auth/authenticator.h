@@ -1,0 +1,127 @@
+/*
+ * Who is this? Credentials → identity, now or later, from any thread.
+ *
+ *     struct pl_auth *auth;
+ *     err = pl_auth_new(&config, &diag, &auth);
+ *     pl_auth_login(auth, shown, now_ms, now_unix_ms, (struct pl_login){on_login, ctx, s, token});
+ *     …
+ *     err = pl_auth_reload(auth, &new_config, &diag);    // SIGHUP; on an error the old one stays
+ *     pl_realm_review(realm, pl_auth_review, auth);      // each realm; see below
+ *
+ * How the credentials are read, first match:
+ *
+ *     user or password shown     a password of the users file, or a JWT (below)
+ *     token shown                a JWT; one that does not look like a JWT is the password of the
+ *                                user `default`
+ *     nothing shown              anonymous, if the listener has it and the protocol allows ambient
+ *                                rights; else refused
+ *
+ * A password is taken for a JWT if JWT keys are configured, it looks like one, and the users file
+ * has no user of that name. A password without a user name is that of the user `default` (Redis'
+ * AUTH). If neither users nor JWT keys are configured, whatever is shown is ignored and everyone is
+ * anonymous.
+ *
+ * Passwords are checked by a small pool of threads; its queue is bounded, and a full one answers
+ * PL_LIMIT. An unknown user takes the time of a wrong password. Who fails is slowed, by address
+ * (IPv6: by /64) and by name, in constant memory; being slowed is PL_LIMIT too. A name is never
+ * locked for an address from which it logged in before.
+ *
+ * The answer is PL_OK, PL_BAD_LOGIN, PL_EXPIRED (a good token, too late), PL_LIMIT, PL_NO_MEMORY,
+ * or PL_DRAINING from pl_auth_free.
+ */
+#ifndef PL_AUTH_AUTHENTICATOR_H
+#define PL_AUTH_AUTHENTICATOR_H
+
+#include "auth/jwt.h"
+#include "auth/users.h"
+
+/* What one listener does otherwise than the rest. */
+struct pl_auth_listener {
+    const char *name;
+    const char *anonymous_role; /* NULL: no anonymous login here */
+};
+
+/* Borrowed during the call that it is given to; everything is copied. */
+struct pl_auth_config {
+    const char *anonymous_role; /* role of those who show nothing; "all"; NULL: they are refused */
+    const struct pl_auth_listener *listeners; /* overrides, by pl_credentials.listener */
+    size_t listener_count;
+
+    const char *users_file; /* NULL: no passwords */
+    struct pl_jwt_config jwt;
+    const struct pl_role_config *roles;
+    size_t role_count;
+
+    /* Withdrawn logins: "jti:ID" a token; "user:NAME" all of a user's tokens; "user:NAME@SECONDS"
+     * those issued (`iat`) up to that Unix time. A user of the file is withdrawn by removing it. */
+    struct pl_texts revoked;
+
+    /* 0: the default. Constant from pl_auth_new on. */
+    uint32_t threads;        /* that check passwords; 2 */
+    uint32_t queue_max;      /* logins that wait for them; 256; an address may have a quarter */
+    uint32_t free_failures;  /* of an address or name before it is slowed; 5 */
+    uint64_t backoff_ms;     /* first wait, doubled by each further failure; 250 */
+    uint64_t backoff_max_ms; /* 15000 */
+    uint64_t forget_ms;      /* a failure less is remembered after each of these; 60000 */
+};
+
+struct pl_login_answer {
+    enum pl_err err;
+    struct pl_identity *identity; /* one reference moved; NULL with an error */
+    struct pl_bytes realm;        /* that the login asks for; empty: the listener's. Lies in
+                                     identity */
+    const struct pl_diag *diag;   /* of an error: why, for the log; never for the client */
+};
+
+/* Where the answer goes; all but done are the caller's own. */
+struct pl_login {
+    void (*done)(const struct pl_login *login, const struct pl_login_answer *answer);
+    void *context;
+    void *session;
+    uint64_t token;
+};
+
+struct pl_auth;
+
+/* PL_CONFIG, PL_IO: diag says what is wrong, with file and line where there is one. */
+PL_MUST_USE enum pl_err pl_auth_new(
+    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth **out);
+/* Answers what is pending (PL_DRAINING), ends the threads. Nobody calls pl_auth_login any more.
+ * Returns NULL; accepts NULL. */
+struct pl_auth *pl_auth_free(struct pl_auth *auth);
+
+/* Swaps users, keys, roles, revocations for those of config. An error leaves all as it was. */
+PL_MUST_USE enum pl_err pl_auth_reload(
+    struct pl_auth *auth, const struct pl_auth_config *config, struct pl_diag *diag);
+
+/*
+ * Answers by login.done, exactly once, maybe before this returns, else from a thread of the pool.
+ * Any thread. shown is borrowed during the call.
+ */
+void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *shown, uint64_t now_ms,
+    uint64_t now_unix_ms, struct pl_login login);
+
+/*
+ * A pl_review_fn; context is the struct pl_auth. Which identity has this one become? Its user, key
+ * and role must still be there and it must not be revoked: else PL_REVOKED. Rights are made anew
+ * from the role; NULL if nothing could have changed since that identity was made.
+ *
+ * A login that was being answered during the reload may join after the review: review again a few
+ * seconds later (the login limit of the listeners).
+ */
+enum pl_err pl_auth_review(
+    void *context, const struct pl_identity *now, struct pl_identity **out_identity);
+
+/* True if a login needs to show something on this listener (NATS' auth_required). */
+bool pl_auth_is_required(struct pl_auth *auth, const char *listener);
+
+struct pl_auth_stats {
+    uint64_t accepted, refused, slowed; /* logins; slowed: refused unseen */
+    uint64_t pending;                   /* passwords that wait or are being checked */
+    uint64_t users;
+    bool users_file_exposed; /* others may read the users file: worth a warning */
+};
+
+void pl_auth_stats(struct pl_auth *auth, struct pl_auth_stats *out);
+
+#endif
