@@ -1,0 +1,289 @@
+/*
+ * What one key alone cannot tell: do they make sense together?
+ */
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/pattern.h"
+#include "server/config_table.h"
+#include "server/registry.h"
+
+bool pl_config_has_auth(const struct pl_config *config)
+{
+    return config->auth.users[0] || config->auth.jwt.keys.count;
+}
+
+const char *pl_config_anonymous_role(
+    const struct pl_config *config, const struct pl_config_listener *listener)
+{
+    const char *role = listener->anonymous_role[0] ? listener->anonymous_role
+                       : config->auth.anonymous[0] ? config->auth.anonymous
+                                                   : NULL;
+    bool has_auth = pl_config_has_auth(config);
+    switch ((enum pl_config_allow)listener->anonymous) {
+    case PL_ALLOW_AUTO:
+        return role || has_auth ? role : "all";
+    case PL_ALLOW_YES:
+        return role ? role : "all";
+    case PL_ALLOW_NO:
+        break;
+    }
+    return NULL;
+}
+
+bool pl_config_is_loopback(const char *address)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (strcmp(address, "localhost") == 0)
+        return true;
+    if (inet_pton(AF_INET, address, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    return inet_pton(AF_INET6, address, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6);
+}
+
+static bool is_address(const char *address)
+{
+    uint8_t any[16];
+    return strcmp(address, "localhost") == 0 || inet_pton(AF_INET, address, any) == 1 ||
+           inet_pton(AF_INET6, address, any) == 1;
+}
+
+struct checker {
+    const struct pl_config *config;
+    struct pl_diag *diag;
+    const struct pl_node *item; /* what is being looked at */
+    char where[120];
+};
+
+/* The line of a key of the item, else of the item. */
+PL_PRINTF(3, 4)
+static enum pl_err refuse(struct checker *c, const char *key, const char *format, ...)
+{
+    char text[150], name[180];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const struct pl_node *node =
+        c->item && c->item->kind == PL_NODE_MAP ? pl_node_find(c->item, key) : NULL;
+    snprintf(name, sizeof name, "%s%s%s", c->where, c->where[0] ? "." : "", key);
+    return pl_config_refuse(c->diag, node ? node : c->item, name, "%s", text);
+}
+
+static enum pl_err check_addresses(struct checker *c, const struct pl_text_list *addresses)
+{
+    if (addresses->count == 0)
+        return refuse(c, "address", "expected at least one address");
+    for (uint32_t i = 0; i < addresses->count; i++) {
+        if (!is_address(addresses->items[i]))
+            return refuse(c, "address", "expected an IP address or localhost, found %.60s",
+                addresses->items[i]);
+    }
+    return PL_OK;
+}
+
+static enum pl_err check_protocols(struct checker *c, const struct pl_config_listener *l)
+{
+    if (l->protocols.count == 0)
+        return refuse(c, "protocols", "expected at least one of %s", pl_registry_names());
+    for (uint32_t i = 0; i < l->protocols.count; i++) {
+        if (!pl_registry_find(l->protocols.items[i]))
+            return refuse(c, "protocols", "unknown protocol %.40s; expected %s",
+                l->protocols.items[i], pl_registry_names());
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(l->protocols.items[i], l->protocols.items[j]) == 0)
+                return refuse(c, "protocols", "%.40s is given twice", l->protocols.items[i]);
+        }
+    }
+    if (l->protocols.count > 1 && !l->websocket) {
+        for (uint32_t i = 0; i < l->protocols.count; i++) {
+            if (!pl_registry_find(l->protocols.items[i])->sniff)
+                return refuse(c, "protocols",
+                    "%.40s speaks first: it needs a listener of its own, or websocket: true",
+                    l->protocols.items[i]);
+        }
+    }
+    for (uint32_t i = 0; i < l->websocket_paths.count; i++) {
+        const struct pl_text_pair *pair = &l->websocket_paths.items[i];
+        if (pair->key[0] != '/' || !pl_registry_find(pair->value))
+            return refuse(c, "websocket_paths", "expected /path: protocol, found %.40s: %.40s",
+                pair->key, pair->value);
+    }
+    return PL_OK;
+}
+
+static bool is_mode(const char *text)
+{
+    char *end;
+    unsigned long mode = strtoul(text, &end, 8);
+    return text[0] >= '0' && text[0] <= '7' && *end == '\0' && mode <= 0777;
+}
+
+static enum pl_err check_client(struct checker *c, const struct pl_config_client *client)
+{
+    if (client->packet_before_login > client->packet)
+        return refuse(c, "client", "packet_before_login is more than packet");
+    return PL_OK;
+}
+
+static bool has_role(const struct pl_config *config, const char *name)
+{
+    for (uint32_t i = 0; i < config->roles.count; i++) {
+        if (strcmp(config->roles.items[i].name, name) == 0)
+            return true;
+    }
+    return strcmp(name, "all") == 0;
+}
+
+static bool has_realm(const struct pl_config *config, const char *name)
+{
+    for (uint32_t i = 0; i < config->realms.count; i++) {
+        if (strcmp(config->realms.items[i].name, name) == 0)
+            return true;
+    }
+    return strcmp(name, "main") == 0;
+}
+
+/* DESIGN section 5, Listening. */
+static enum pl_err check_reach(struct checker *c, const struct pl_config_listener *l)
+{
+    for (uint32_t i = 0; !l->unix[0] && i < l->address.count; i++) {
+        if (pl_config_is_loopback(l->address.items[i]) || pl_config_has_auth(c->config) ||
+            l->anonymous == PL_ALLOW_YES)
+            continue;
+        return refuse(c, "address",
+            "%.60s is not loopback: configure auth.users or auth.jwt.keys, or give "
+            "anonymous: true",
+            l->address.items[i]);
+    }
+    const char *role = pl_config_anonymous_role(c->config, l);
+    if (role && !has_role(c->config, role))
+        return refuse(c, l->anonymous_role[0] ? "anonymous_role" : "anonymous",
+            "there is no role %.60s", role);
+    if (role && pl_config_has_auth(c->config) && !l->anonymous_role[0] &&
+        !c->config->auth.anonymous[0])
+        return refuse(c, "anonymous",
+            "users are configured: name the role of the others, auth.anonymous or "
+            "anonymous_role");
+    return PL_OK;
+}
+
+static enum pl_err check_listener(struct checker *c, const struct pl_config_listener *l)
+{
+    enum pl_err err = check_protocols(c, l);
+    if (!err && l->unix[0] && c->item && pl_node_find(c->item, "port"))
+        err = refuse(c, "port", "a listener has either unix, or address and port");
+    if (!err && !l->unix[0])
+        err = check_addresses(c, &l->address);
+    if (!err && !is_mode(l->unix_mode))
+        err = refuse(c, "unix_mode", "expected three octal digits such as 0660");
+    if (!err && !l->certificate[0] != !l->key[0])
+        err = refuse(c, l->key[0] ? "key" : "certificate", "certificate and key go together");
+    if (!err && !has_realm(c->config, l->realm))
+        err = refuse(c, "realm", "there is no realm %.64s", l->realm);
+    if (!err)
+        err = check_reach(c, l);
+    return err ? err : check_client(c, &l->client);
+}
+
+static const struct pl_node *entry(const struct pl_node *map, const char *key)
+{
+    return map && map->kind == PL_NODE_MAP ? pl_node_find(map, key) : NULL;
+}
+
+static enum pl_err check_listeners(struct checker *c, const struct pl_node *root)
+{
+    const struct pl_node *list = entry(root, "listeners");
+    c->item = list ? list->first : NULL;
+    for (uint32_t i = 0; i < c->config->listeners.count; i++) {
+        const struct pl_config_listener *l = &c->config->listeners.items[i];
+        snprintf(c->where, sizeof c->where, "listeners[%u]", i);
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(c->config->listeners.items[j].name, l->name) == 0)
+                return refuse(c, "name", "%.64s is given twice", l->name);
+        }
+        if (strcmp(l->name, "admin") == 0)
+            return refuse(c, "name", "admin is the name of the admin listener");
+        enum pl_err err = check_listener(c, l);
+        if (err)
+            return err;
+        c->item = c->item ? c->item->next : NULL;
+    }
+    return PL_OK;
+}
+
+static enum pl_err check_rules(struct checker *c, const struct pl_config_history *rules,
+    uint32_t count, const struct pl_node *list, const char *where)
+{
+    c->item = list ? list->first : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        struct pl_pattern *pattern;
+        snprintf(c->where, sizeof c->where, "%s[%u]", where, i);
+        enum pl_err err = pl_pattern_parse(pl_bytes_text(rules[i].subject), &pattern);
+        if (err == PL_NO_MEMORY)
+            return err;
+        if (err)
+            return refuse(
+                c, "subject", "expected a pattern such as chat.>, found %.60s", rules[i].subject);
+        pl_pattern_unref(pattern);
+        c->item = c->item ? c->item->next : NULL;
+    }
+    return PL_OK;
+}
+
+static enum pl_err check_realms(struct checker *c, const struct pl_node *root)
+{
+    const struct pl_config *config = c->config;
+    enum pl_err err = check_rules(
+        c, config->history.items, config->history.count, entry(root, "history"), "history");
+    const struct pl_node *list = entry(root, "realms");
+    const struct pl_node *item = list ? list->first : NULL;
+    for (uint32_t i = 0; i < config->realms.count && !err; i++) {
+        const struct pl_config_realm *realm = &config->realms.items[i];
+        c->item = item;
+        snprintf(c->where, sizeof c->where, "realms[%u]", i);
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(config->realms.items[j].name, realm->name) == 0)
+                return refuse(c, "name", "%.64s is given twice", realm->name);
+        }
+        if (strcmp(realm->name, "main") == 0)
+            return refuse(c, "name", "main is always there; its rules are those of `history`");
+        char where[40];
+        snprintf(where, sizeof where, "realms[%u].history", i);
+        err = check_rules(
+            c, realm->history.items, realm->history.count, entry(item, "history"), where);
+        item = item ? item->next : NULL;
+    }
+    return err;
+}
+
+enum pl_err pl_config_check(
+    struct pl_config *config, const struct pl_node *root, struct pl_diag *diag)
+{
+    struct checker c = {.config = config, .diag = diag};
+    enum pl_err err = check_listeners(&c, root);
+    if (!err)
+        err = check_realms(&c, root);
+    if (err)
+        return err;
+    c.where[0] = '\0';
+    c.item = root;
+    err = check_client(&c, &config->client);
+    if (!err && !config->tls.certificate[0] != !config->tls.key[0])
+        err = refuse(&c, "tls", "certificate and key go together");
+    if (!err && config->drain.timeout_ms < config->drain.spread_ms)
+        err = refuse(&c, "drain", "timeout is less than spread");
+    if (!err && config->limits.payload > config->client.packet)
+        err = refuse(&c, "limits", "payload is more than client.packet");
+    if (!err && config->auth.anonymous[0] && !has_role(config, config->auth.anonymous))
+        err = refuse(&c, "auth", "anonymous: there is no role %.60s", config->auth.anonymous);
+    if (!err && config->admin.enabled) {
+        c.item = entry(root, "admin");
+        snprintf(c.where, sizeof c.where, "admin");
+        err = check_addresses(&c, &config->admin.address);
+    }
+    return err;
+}

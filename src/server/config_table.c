@@ -1,0 +1,183 @@
+#include "server/config_table.h"
+
+#include <string.h>
+
+/* Where a key of the open struct lies: times are called name_ms there. */
+#define OFFSET_BOOL(s, name)        offsetof(struct s, name)
+#define OFFSET_COUNT(s, name)       offsetof(struct s, name)
+#define OFFSET_PORT(s, name)        offsetof(struct s, name)
+#define OFFSET_SIZE(s, name)        offsetof(struct s, name)
+#define OFFSET_TIME(s, name)        offsetof(struct s, name##_ms)
+#define OFFSET_TEXT(s, name)        offsetof(struct s, name)
+#define OFFSET_PATH(s, name)        offsetof(struct s, name)
+#define OFFSET_LIST(s, name)        offsetof(struct s, name)
+#define OFFSET_PAIRS(s, name)       offsetof(struct s, name)
+#define OFFSET_LEVEL(s, name)       offsetof(struct s, name)
+#define OFFSET_REPLAY(s, name)      offsetof(struct s, name)
+#define OFFSET_ROLE_REPLAY(s, name) offsetof(struct s, name)
+#define OFFSET_SLOW(s, name)        offsetof(struct s, name)
+#define OFFSET_TLS(s, name)         offsetof(struct s, name)
+#define OFFSET_ALLOW(s, name)       offsetof(struct s, name)
+
+#define KEY(s, key, kind, preset_text, from, to, text)                                             \
+    {.name = #key,                                                                                 \
+        .preset = (preset_text),                                                                   \
+        .help = (text),                                                                            \
+        .least = (from),                                                                           \
+        .most = (to),                                                                              \
+        .offset = OFFSET_##kind(s, key),                                                           \
+        .type = PL_KEY_##kind},
+#define NESTED(s, key, kind, sub)                                                                  \
+    {.name = #key,                                                                                 \
+        .preset = "",                                                                              \
+        .help = "",                                                                                \
+        .offset = offsetof(struct s, key),                                                         \
+        .type = PL_KEY_##kind,                                                                     \
+        .section = &(sub)},
+#define SECTION(variable, title, s, table, text)                                                   \
+    static const struct pl_config_section variable = {                                             \
+        (title), (text), sizeof(struct s), (table), sizeof(table) / sizeof((table)[0])}
+
+static const struct pl_config_key log_keys[] = {
+#define PL_LOG(...) KEY(pl_config_log, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(log_section, "log", pl_config_log, log_keys, "What is written to stderr.");
+
+static const struct pl_config_key tls_keys[] = {
+#define PL_TLS(...) KEY(pl_config_tls_files, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(tls_section, "tls", pl_config_tls_files, tls_keys,
+    "The certificate of all listeners that have none of their own; read again at SIGHUP.");
+
+static const struct pl_config_key limits_keys[] = {
+#define PL_LIMITS(...) KEY(pl_config_limits, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(limits_section, "limits", pl_config_limits, limits_keys,
+    "What the process, a realm, a session may take.");
+
+static const struct pl_config_key client_keys[] = {
+#define PL_CLIENT(...) KEY(pl_config_client, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(client_section, "client", pl_config_client, client_keys,
+    "How each connection is treated. A listener may have a `client` section of its own; what that "
+    "does not say is as here.");
+
+static const struct pl_config_key calls_keys[] = {
+#define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(calls_section, "calls", pl_config_calls, calls_keys, "Requests and their answers.");
+
+static const struct pl_config_key drain_keys[] = {
+#define PL_DRAIN(...) KEY(pl_config_drain, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(drain_section, "drain", pl_config_drain, drain_keys, "How the server goes down.");
+
+static const struct pl_config_key admin_keys[] = {
+#define PL_ADMIN(...) KEY(pl_config_admin, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(admin_section, "admin", pl_config_admin, admin_keys,
+    "The listener for operators: /metrics, /healthz, /readyz, /connections, /subscriptions.");
+
+static const struct pl_config_key history_keys[] = {
+#define PL_HISTORY(...) KEY(pl_config_history, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(history_section, "history", pl_config_history, history_keys,
+    "Which messages are kept, in memory, for those who come later. The first rule that matches a "
+    "subject decides.");
+
+static const struct pl_config_key realm_keys[] = {
+#define PL_REALM(...) KEY(pl_config_realm, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config_realm, history, ITEMS, history_section)};
+SECTION(realm_section, "realms", pl_config_realm, realm_keys,
+    "Subject spaces of their own, beside `main`.");
+
+static const struct pl_config_key listener_keys[] = {
+#define PL_LISTENER(...) KEY(pl_config_listener, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config_listener, client, SECTION, client_section)};
+SECTION(listener_section, "listeners", pl_config_listener, listener_keys,
+    "Where clients come in. Without this key there are the four of `parley check --defaults`; one "
+    "of these whose port is in use is left out with a warning.");
+
+static const struct pl_config_key jwt_key_keys[] = {
+#define PL_JWT_KEY(...) KEY(pl_config_jwt_key, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(jwt_key_section, "keys", pl_config_jwt_key, jwt_key_keys,
+    "What tokens are checked with. The key pins the algorithm.");
+
+static const struct pl_config_key jwt_keys[] = {
+#define PL_JWT(...) KEY(pl_config_jwt, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config_jwt, keys, ITEMS, jwt_key_section)};
+SECTION(jwt_section, "jwt", pl_config_jwt, jwt_keys, "JSON Web Tokens as logins.");
+
+static const struct pl_config_key auth_keys[] = {
+#define PL_AUTH(...) KEY(pl_config_auth, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config_auth, jwt, SECTION, jwt_section)};
+SECTION(auth_section, "auth", pl_config_auth, auth_keys,
+    "Who may come in; read again at SIGHUP. Without users and jwt.keys everyone is anonymous, and "
+    "listeners are on loopback only.");
+
+static const struct pl_config_key role_keys[] = {
+#define PL_ROLE(...) KEY(pl_config_role, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(role_section, "roles", pl_config_role, role_keys,
+    "What those may do who came in, by the name of their role; read again at SIGHUP. The role "
+    "`all` may do everything.");
+
+static const struct pl_config_key root_keys[] = {
+#define PL_ROOT(...) KEY(pl_config, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config, log, SECTION, log_section) NESTED(pl_config, tls, SECTION, tls_section)
+        NESTED(pl_config, auth, SECTION, auth_section) NESTED(pl_config, roles, NAMED, role_section)
+            NESTED(pl_config, limits, SECTION, limits_section)
+    /* Before the listeners, whose `client` begins as a copy of this. */
+    NESTED(pl_config, client, SECTION, client_section) NESTED(pl_config, listeners, ITEMS,
+        listener_section) NESTED(pl_config, admin, SECTION, admin_section) NESTED(pl_config, calls,
+        SECTION, calls_section) NESTED(pl_config, history, ITEMS, history_section) NESTED(pl_config,
+        realms, ITEMS, realm_section) NESTED(pl_config, drain, SECTION, drain_section)};
+
+const struct pl_config_section pl_config_root = {
+    "", "", sizeof(struct pl_config), root_keys, sizeof root_keys / sizeof root_keys[0]};
+
+const char pl_config_default_listeners[] =
+    "# HTTP, WebSockets, and every protocol that its first bytes tell.\n"
+    "- name: shared\n"
+    "  port: 8080\n"
+    "  protocols: [mqtt, nats, redis]\n"
+    "  websocket: true\n"
+    "  tls: optional\n"
+    "- name: mqtt\n"
+    "  port: 1883\n"
+    "  protocols: mqtt\n"
+    "# NATS speaks first, so it has a port of its own.\n"
+    "- name: nats\n"
+    "  port: 4222\n"
+    "  protocols: nats\n"
+    "- name: tls\n"
+    "  port: 8443\n"
+    "  protocols: [mqtt, nats, redis]\n"
+    "  websocket: true\n"
+    "  tls: on\n";
+
+const struct pl_config_key *pl_config_find_key(
+    const struct pl_config_section *section, const char *name)
+{
+    for (uint32_t i = 0; i < section->key_count; i++) {
+        if (strcmp(section->keys[i].name, name) == 0)
+            return &section->keys[i];
+    }
+    return NULL;
+}
