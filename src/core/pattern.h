@@ -35,10 +35,11 @@ enum pl_token_kind {
 
 enum pl_pattern_kind { PL_PATTERN_TOKENS, PL_PATTERN_PREFIX, PL_PATTERN_GLOB };
 
+/* Small, for there is one pattern per subscription. PL_SUBJECT_MAX fits. */
 struct pl_token {
-    uint32_t kind; /* enum pl_token_kind */
-    uint32_t len;  /* bytes of a literal */
-    uint32_t at;   /* where it begins in text */
+    uint16_t at;  /* where it begins in text */
+    uint16_t len; /* bytes of a literal */
+    uint8_t kind; /* enum pl_token_kind */
 };
 
 struct pl_pattern {
@@ -56,11 +57,12 @@ struct pl_pattern {
 
 struct pl_pattern_builder {
     struct pl_token tokens[PL_SUBJECT_TOKENS_MAX];
-    uint8_t *text; /* owned */
+    uint8_t *text; /* small, or owned */
     size_t len, cap;
     uint32_t count;
     enum pl_err err;
     bool spares_dollar;
+    uint8_t small[256];
 };
 
 void pl_pattern_begin(struct pl_pattern_builder *b);
@@ -97,13 +99,19 @@ struct pl_pattern *pl_pattern_unref(struct pl_pattern *p);
  * names. The matcher answers the same for many patterns at once. */
 bool pl_pattern_matches(const struct pl_pattern *p, struct pl_bytes name);
 
+/* The same without those rules: what a right means, where ">" is every name. */
+bool pl_pattern_covers(const struct pl_pattern *p, struct pl_bytes name);
+
 bool pl_pattern_equal(const struct pl_pattern *a, const struct pl_pattern *b);
-/* Every name that b matches, a matches too. Undecidable cases (globs, prefixes) answer false,
+/* Every name that b covers, a covers too. Undecidable cases (globs, prefixes) answer false,
  * except that a literal head plus anything is decided. */
 bool pl_pattern_contains(const struct pl_pattern *a, const struct pl_pattern *b);
-/* Some name may match both. Undecidable cases answer true. */
+/* The same for all of a list together, exact for lists of tokens: {"a", "a.>"} contains "a.#". */
+bool pl_pattern_union_contains(
+    struct pl_pattern *const *list, size_t count, const struct pl_pattern *b);
+/* Some name may be covered by both. Undecidable cases answer true. */
 bool pl_pattern_intersects(const struct pl_pattern *a, const struct pl_pattern *b);
-/* Redis' stringmatchlen semantics, bounded time. */
+/* As Redis' stringmatchlen, odd cases too, in at most glob.len * text.len steps. */
 bool pl_glob_matches(struct pl_bytes glob, struct pl_bytes text);
 
 #endif

@@ -47,7 +47,10 @@ PL_MUST_USE enum pl_err pl_subject_encode(const struct pl_escape_rules *rules,
 PL_MUST_USE enum pl_err pl_subject_decode(const struct pl_escape_rules *rules,
     struct pl_arena *arena, struct pl_bytes text, struct pl_bytes *out);
 
-/* One token (or the literal text of a glob's or prefix' head) as decode does it. */
+/*
+ * One token (or the literal text of a glob's or prefix' head) as decode does it, but for the rule
+ * on the empty name: what has no wildcard is a name, and goes through pl_subject_decode as a whole.
+ */
 PL_MUST_USE enum pl_err pl_token_decode(const struct pl_escape_rules *rules, struct pl_arena *arena,
     struct pl_bytes text, struct pl_bytes *out);
 PL_MUST_USE enum pl_err pl_token_encode(const struct pl_escape_rules *rules, struct pl_arena *arena,
@@ -56,7 +59,7 @@ PL_MUST_USE enum pl_err pl_token_encode(const struct pl_escape_rules *rules, str
 /* True if the first token of the name is `token`. */
 bool pl_subject_begins(struct pl_bytes name, struct pl_bytes token);
 
-/* `$SYS.` and `wamp.`: written by the server alone. */
+/* First token `$SYS` or `wamp`: written by the server alone. */
 bool pl_subject_is_reserved(struct pl_bytes name);
 /* `_INBOX.`: replies; only patterns whose first two tokens are literal match it. */
 bool pl_subject_is_inbox(struct pl_bytes name);
