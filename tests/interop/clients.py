@@ -13,16 +13,13 @@ import base64
 import collections
 import itertools
 import json
-import os
 import pathlib
 import queue
 import re
-import shutil
 import subprocess
-import sys
 import threading
 
-from harness import BUILD, ROOT, TIMEOUT, Failure, Process, as_bytes, locked
+from harness import BUILD, TIMEOUT, Failure, Process, as_bytes, locked
 
 HERE = pathlib.Path(__file__).resolve().parent
 
