@@ -98,11 +98,11 @@ static bool run_batches(struct pl_worker *w)
 
 bool pl_worker_turn(struct pl_worker *w)
 {
-    bool is_stuck = false;
-    for (int round = 0; round < ROUNDS_MAX; round++) {
+    bool is_stuck = false, any = true;
+    for (int round = 0; any && !is_stuck && round < ROUNDS_MAX; round++) {
         if (w->replays)
             ask_replays(w);
-        bool any = w->open != NULL;
+        any = w->open != NULL;
         is_stuck = any && !run_batches(w);
         struct pl_post *post = pl_inbox_take(&w->inbox);
         any |= post != NULL;
@@ -115,12 +115,9 @@ bool pl_worker_turn(struct pl_worker *w)
             any |= pl_walk_backlogs(w);
         if (w->ending)
             any |= pl_session_run_ending(w);
-        if (!any || is_stuck)
-            break;
     }
     pl_arena_reset(&w->turn_arena);
-    return is_stuck || w->open != NULL || w->ending != NULL ||
-           atomic_load_explicit(&w->inbox.has_posts, memory_order_acquire);
+    return any || is_stuck || w->open != NULL || w->ending != NULL;
 }
 
 bool pl_worker_sleep(struct pl_worker *w)
