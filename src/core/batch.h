@@ -19,6 +19,7 @@
 #include "core/worker.h"
 
 enum pl_op_kind {
+    PL_OP_NONE, /* its session has gone */
     PL_OP_PUBLISH,
     PL_OP_JOIN,
     PL_OP_CLAIM,

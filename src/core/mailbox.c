@@ -99,7 +99,7 @@ static void end_older(struct pl_runner *r, struct pl_session *old)
         item->err = PL_TAKEN_OVER;
     }
     settle_will(r, mailbox, true);
-    pl_run_remove(r, old);
+    pl_run_remove(r, old, PL_TAKEN_OVER);
 }
 
 static void resume_older(struct pl_runner *r, struct pl_session *old, struct pl_expected *e)
@@ -179,7 +179,7 @@ void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will)
         return; /* taken over meanwhile: it is not ours to end */
     if (s->mailbox)
         settle_will(r, s->mailbox, publish_will);
-    pl_run_remove(r, s);
+    pl_run_remove(r, s, PL_OK);
 }
 
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will)
@@ -230,7 +230,7 @@ void pl_run_due(struct pl_runner *r)
         case PL_DUE_SESSION: {
             struct pl_mailbox *mailbox = PL_CONTAINER(due, struct pl_mailbox, expiry);
             settle_will(r, mailbox, true);
-            pl_run_remove(r, mailbox->session);
+            pl_run_remove(r, mailbox->session, PL_EXPIRED);
             break;
         }
         case PL_DUE_WILL:

@@ -48,8 +48,9 @@ void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved);
 struct pl_item *pl_run_done(
     struct pl_runner *r, struct pl_session *s, enum pl_done done, enum pl_err err, uint64_t token);
 enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s);
-/* Out of the realm with all its subscriptions; PL_DONE_LEAVE goes to its address. */
-void pl_run_remove(struct pl_runner *r, struct pl_session *s);
+/* Out of the realm with all its subscriptions; PL_DONE_LEAVE goes to its address, with why it ended
+ * if it did not ask for it. */
+void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why);
 void pl_run_claim(struct pl_runner *r, struct pl_op *op);
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);

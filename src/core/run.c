@@ -203,7 +203,7 @@ static void take_out(struct pl_realm *realm, struct pl_subscription *sub)
     sub->pattern = pl_pattern_unref(sub->pattern);
 }
 
-void pl_run_remove(struct pl_runner *r, struct pl_session *s)
+void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
 {
     struct pl_realm *realm = r->realm;
     while (s->subs)
@@ -227,7 +227,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s)
         pl_mailbox_free(mailbox);
         s->mailbox = NULL;
     }
-    pl_run_done(r, s, PL_DONE_LEAVE, PL_OK, 0);
+    pl_run_done(r, s, PL_DONE_LEAVE, why, 0);
 }
 
 /* One step of a replay; PL_DONE_REPLAY and the job's end when it stands at the head. */
@@ -367,7 +367,7 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_session *s = op->session;
     struct pl_identity *identity = op->subject;
-    if (!s->is_in_realm) {
+    if (!s->is_in_realm || s->address != r->batch->worker) { /* gone, or taken over meanwhile */
         pl_identity_unref(identity);
         return;
     }
@@ -399,6 +399,8 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
 static void run_op(struct pl_runner *r, struct pl_op *op)
 {
     switch ((enum pl_op_kind)op->kind) {
+    case PL_OP_NONE:
+        return;
     case PL_OP_PUBLISH:
         run_publish(r, op);
         return;

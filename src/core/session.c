@@ -430,6 +430,31 @@ static void complete_claim(struct pl_session *s, const struct pl_item *item)
         complete_leave(s);
 }
 
+/* The core ended the session, so what it asked for meanwhile must not refer to it any more. What it
+ * published goes out all the same. */
+static void drop_ops(struct pl_worker *w, const struct pl_session *s)
+{
+    for (struct pl_batch *b = w->open; b; b = b->next)
+        for (uint32_t i = 0; i < b->op_count; i++) {
+            struct pl_op *op = &b->ops[i];
+            if (op->session != s || op->kind == PL_OP_REPLAY)
+                continue;
+            if (op->kind == PL_OP_PUBLISH) {
+                op->flags = 0;
+                continue;
+            }
+            struct pl_subscription *sub = op->kind == PL_OP_SUBSCRIBE ? op->subject : NULL;
+            if (sub && sub->job) {
+                sub->job->sub = NULL;
+                sub->job->is_over = true;
+                sub->job = NULL;
+            }
+            if (op->kind == PL_OP_IDENTITY)
+                pl_identity_unref(op->subject);
+            op->kind = PL_OP_NONE;
+        }
+}
+
 static void complete(struct pl_worker *w, const struct pl_item *item)
 {
     struct pl_session *s = item->session;
@@ -456,6 +481,8 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         pl_backlog_drop(w, item->sub);
         break;
     case PL_DONE_LEAVE:
+        if (item->err)
+            drop_ops(w, s);
         s->has_left = true;
         s->state = PL_SESSION_LEFT;
         pl_backlog_drop_session(w, s);
@@ -478,7 +505,8 @@ void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item)
         complete(w, item);
         return;
     case PL_ITEM_ENDED:
-        pl_session_end(s, (enum pl_err)item->err);
+        if (!s->is_ending)
+            pl_session_call_ended(s, (enum pl_err)item->err);
         return;
     case PL_ITEM_IDENTITY: {
         struct pl_op *op = s->has_left ? NULL : add_op(s, PL_OP_IDENTITY);

@@ -44,7 +44,8 @@ enum pl_done {
     PL_DONE_UNSUBSCRIBE, /* sub: nothing refers to it any more, free it */
     PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
     PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
-    PL_DONE_LEAVE,       /* the session is out of the realm; free it and its subscriptions */
+    PL_DONE_LEAVE,       /* the session is out of the realm; free it and its subscriptions. err: why
+                            the core ended it; PL_OK: it was asked for */
 };
 
 struct pl_completion {

@@ -205,8 +205,9 @@ static inline void world_run(struct world *w)
 {
     for (int i = 0; i < 1000; i++) {
         bool more = false;
-        for (uint32_t k = 0; k < w->count; k++) {
+        for (uint32_t k = 0; k < w->count; k++)
             more |= pl_worker_turn(&w->workers[k]);
+        for (uint32_t k = 0; k < w->count; k++) {
             more |= !pl_worker_sleep(&w->workers[k]);
             pl_inbox_wake(&w->workers[k].inbox);
         }

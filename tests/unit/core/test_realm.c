@@ -271,7 +271,7 @@ TEST(a_clean_claim_ends_the_older_session_and_sends_its_will)
     struct probe *b = probe_claim(&w, 1, "dev", true, 0, NULL, 0);
     world_run(&w);
     CHECK_STR(watch->log, "sub ok; will=a died; ");
-    CHECK_STR(a->log, "claim ok; ended: another connection took the session over; leave ok; ");
+    CHECK_STR(a->log, "claim ok; ended: another connection took the session over; leave TAKEN_OVER; ");
     CHECK_STR(b->log, "claim ok; ");
     probe_free(a);
     probe_gone(b, NULL);
@@ -289,6 +289,7 @@ TEST(a_delayed_will_is_dropped_by_a_return_and_sent_by_time)
     world_run(&w);
     a->core.out = NULL;
     pl_session_detach(&a->core, true);
+    world_run(&w);
     world_pass(&w, 4000);
     struct probe *b = probe_claim(&w, 0, "dev", false, 60000, will_of("will", "2"), 5000);
     world_run(&w);
@@ -296,6 +297,7 @@ TEST(a_delayed_will_is_dropped_by_a_return_and_sent_by_time)
     CHECK_STR(watch->log, "sub ok; ");
     a->core.out = NULL;
     pl_session_detach(&a->core, true);
+    world_run(&w);
     world_pass(&w, 5001);
     CHECK_STR(watch->log, "sub ok; will=2; ");
     world_pass(&w, 60000);
