@@ -25,6 +25,7 @@ enum pl_op_kind {
     PL_OP_CLAIM,
     PL_OP_SUBSCRIBE,
     PL_OP_UNSUBSCRIBE,
+    PL_OP_FENCE,
     PL_OP_REPLAY,
     PL_OP_EXPIRY,
     PL_OP_DETACH,

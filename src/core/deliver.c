@@ -224,7 +224,7 @@ static bool has_room(struct pl_worker *w, struct pl_subscription *sub, const str
 static void deliver_one(struct pl_worker *w, struct pl_subscription *sub, const struct pl_run *run)
 {
     struct pl_session *s = sub->session;
-    if (sub->is_closed || s->is_ending || s->has_left)
+    if (s->is_ending || s->has_left)
         return;
     if (sub->backlog) {
         keep_for_later(w, sub, run);

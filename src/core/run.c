@@ -416,6 +416,9 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
     case PL_OP_UNSUBSCRIBE:
         run_unsubscribe(r, op);
         return;
+    case PL_OP_FENCE:
+        pl_run_done(r, op->session, PL_DONE_FENCE, PL_OK, op->token);
+        return;
     case PL_OP_REPLAY:
         step_replay(r, op->subject);
         return;

@@ -262,7 +262,6 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     sub->backlog = NULL;
     sub->job = NULL;
     sub->dropped = 0;
-    sub->is_closed = false;
     sub->flags &= PL_SUB_NO_LOCAL | PL_SUB_QUEUE_BY_NAME | PL_SUB_CAN_REPLY;
     struct pl_op *op = add_op(s, PL_OP_SUBSCRIBE);
     if (!op) {
@@ -291,13 +290,21 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
 void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, uint64_t token)
 {
     struct pl_op *op = add_op(s, PL_OP_UNSUBSCRIBE);
-    sub->is_closed = true;
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
         return;
     }
     op->subject = sub;
     op->token = token;
+}
+
+void pl_session_fence(struct pl_session *s, uint64_t token)
+{
+    struct pl_op *op = add_op(s, PL_OP_FENCE);
+    if (op)
+        op->token = token;
+    else
+        pl_session_end(s, PL_NO_MEMORY);
 }
 
 static bool has_too_many_tokens(struct pl_bytes subject)
@@ -492,6 +499,7 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
     case PL_DONE_JOIN:
     case PL_DONE_CLAIM:
     case PL_DONE_PUBLISH:
+    case PL_DONE_FENCE:
         break;
     }
     s->ops->complete(s, &done);

@@ -44,6 +44,7 @@ enum pl_done {
     PL_DONE_UNSUBSCRIBE, /* sub: nothing refers to it any more, free it */
     PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
     PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
+    PL_DONE_FENCE,       /* all that was asked for before has been answered and delivered */
     PL_DONE_LEAVE,       /* the session is out of the realm; free it and its subscriptions. err: why
                             the core ended it; PL_OK: it was asked for */
 };
@@ -185,7 +186,15 @@ struct pl_subscribe_options {
  */
 void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     const struct pl_subscribe_options *options, uint64_t token);
+/* What was published before still comes, until PL_DONE_UNSUBSCRIBE. */
 void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, uint64_t token);
+
+/*
+ * Asks for nothing but its place in the order: PL_DONE_FENCE comes behind the completions of all
+ * that this session asked for before, and behind what it is delivered of its own publications. For
+ * answers such as NATS' PONG, which tell a client that everything until then has happened.
+ */
+void pl_session_fence(struct pl_session *s, uint64_t token);
 
 enum pl_publish_flags {
     PL_WANT_DONE = 1,       /* PL_DONE_PUBLISH wanted, also when all went well */

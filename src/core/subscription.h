@@ -45,7 +45,6 @@ struct pl_subscription {
 
     /* The core's. */
     uint8_t flags;  /* enum pl_subscription_flags; the first two and CAN_REPLY by the protocol */
-    bool is_closed; /* nothing is delivered any more; its reactor */
     uint8_t worker; /* index of the session's worker, as matching sees it; under the lock */
     struct pl_session *session;
     struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */
