@@ -109,15 +109,20 @@ static void link_chunk(struct pl_output *out, struct pl_chunk *chunk)
     out->tail = chunk;
 }
 
-static void account(struct pl_output *out, size_t n)
+void pl_output_touch(struct pl_output *out)
 {
-    out->bytes += n;
-    out->pool->bytes += n;
     if (!out->is_dirty) {
         out->is_dirty = true;
         out->next_dirty = out->pool->dirty;
         out->pool->dirty = out;
     }
+}
+
+static void account(struct pl_output *out, size_t n)
+{
+    out->bytes += n;
+    out->pool->bytes += n;
+    pl_output_touch(out);
 }
 
 enum pl_err pl_output_append(struct pl_output *out, struct pl_bytes bytes)

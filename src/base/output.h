@@ -76,6 +76,8 @@ void pl_chunk_advance(struct pl_output_pool *pool, struct pl_chunk **head, size_
 void pl_chunk_free(struct pl_output_pool *pool, struct pl_chunk *chunk);
 /* An empty chunk with room for at least `room` bytes. NULL: no memory. */
 PL_MUST_USE struct pl_chunk *pl_chunk_new(struct pl_output_pool *pool, size_t room);
+/* For the transport: it has something of its own to write, so the turn is to end with a write. */
+void pl_output_touch(struct pl_output *out);
 /* Takes the first dirty output off the list; NULL: none. */
 struct pl_output *pl_output_pool_next_dirty(struct pl_output_pool *pool);
 

@@ -48,11 +48,11 @@ PL_MUST_USE struct pl_deflater *pl_deflater_new(uint8_t bits);
 struct pl_deflater *pl_deflater_free(struct pl_deflater *deflater);
 void pl_deflater_begin(struct pl_deflater *deflater);
 /*
- * Feeds *in, moving it on; is_last: the message ends with it. Writes up to room bytes. Call again
- * while *in is not empty or *out_len == room; after is_last, until *out_len < room. The four bytes
- * that RFC 7692 takes off a message's end are taken off.
+ * Takes in; is_last: the message ends with it. Writes up to room bytes (at least 64). *out_more:
+ * they did not suffice, call again with nothing more to take in. The four bytes that RFC 7692
+ * (section 7.2.1) takes off a message's end are taken off.
  */
-PL_MUST_USE enum pl_err pl_deflater_next(struct pl_deflater *deflater, struct pl_bytes *in,
-    bool is_last, uint8_t *out, size_t room, size_t *out_len);
+PL_MUST_USE enum pl_err pl_deflater_next(struct pl_deflater *deflater, struct pl_bytes in,
+    bool is_last, uint8_t *out, size_t room, size_t *out_len, bool *out_more);
 
 #endif

@@ -63,6 +63,7 @@ struct pl_websocket_decoder {
     uint8_t control_len;     /* bytes in control */
     bool in_frame;           /* the header was read, its payload not yet to its end */
     bool is_fin;             /* the current frame is the last one of its message */
+    bool is_start;           /* no piece of the open message was given yet */
     bool is_compressed;      /* the open message is */
     bool allows_compression; /* permessage-deflate was agreed on */
     bool closed;             /* a close frame came; what follows is ignored */
