@@ -57,13 +57,13 @@ void *pl_conn_owner(const struct pl_conn *conn);
 void pl_conn_set_owner(struct pl_conn *conn, void *owner);
 
 struct pl_reactor *pl_conn_reactor(const struct pl_conn *conn);
-/* The listener that accepted it; NULL: opened by pl_conn_open. */
+/* The listener that accepted it. */
 struct pl_listener *pl_conn_listener(const struct pl_conn *conn);
 /* Append to it at any time in a turn; it is written when the turn ends. */
 struct pl_output *pl_conn_output(struct pl_conn *conn);
 /* The peer's IP address as text ("192.0.2.7", "2001:db8::1"), or "unix". Lives with conn. */
 struct pl_bytes pl_conn_address(const struct pl_conn *conn);
-/* The peer's port, 0 for a Unix socket. Our address and port of this connection: a system call. */
+/* The peer's port, 0 for a Unix socket. A system call. */
 uint16_t pl_conn_peer_port(const struct pl_conn *conn);
 bool pl_conn_is_unix(const struct pl_conn *conn);
 bool pl_conn_is_tls(const struct pl_conn *conn);
@@ -128,18 +128,5 @@ void pl_conn_set_message_max(struct pl_conn *conn, uint32_t bytes);
 /* One text or binary message; not for a stream. */
 PL_MUST_USE enum pl_err pl_conn_send_message(
     struct pl_conn *conn, enum pl_conn_kind kind, struct pl_bytes payload);
-
-/*
- * Takes a connected stream socket that is non-blocking; for tests and for what connects outward.
- * On an error the socket is the caller's again. on_open has been called when this returns PL_OK.
- */
-struct pl_conn_options {
-    const struct pl_conn_ops *ops;
-    void *owner;
-    struct pl_tls_server *tls; /* for pl_conn_start_tls; NULL: no TLS */
-    size_t output_max, input_max;
-};
-PL_MUST_USE enum pl_err pl_conn_open(struct pl_reactor *reactor, int fd,
-    const struct pl_conn_options *options, struct pl_conn **out);
 
 #endif

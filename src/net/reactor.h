@@ -68,7 +68,8 @@ struct pl_reactor *pl_reactor_free(struct pl_reactor *reactor);
 
 /* Any thread: there is work for ops->turn. */
 void pl_reactor_wake(struct pl_reactor *reactor);
-/* Any thread: run(post, reactor) runs on the reactor's thread at the beginning of a turn. */
+/* Any thread: run(post, reactor) runs on the reactor's thread, before ops->turn of the next turn.
+ */
 void pl_reactor_post(struct pl_reactor *reactor, struct pl_post *post);
 
 /* The monotonic clock of this turn: what ops->begin was told. */
@@ -79,8 +80,8 @@ uint64_t pl_clock_ms(void);
 uint64_t pl_clock_unix_ms(void);
 
 void *pl_reactor_context(const struct pl_reactor *reactor);
-/* For handles that the server brings itself (signals). Close them when the reactor stops, see
- * pl_reactor_on_stop. */
+/* For handles that the server brings itself (signals). Those that are still open in
+ * pl_reactor_free are closed there, so their memory outlives it. */
 struct uv_loop_s *pl_reactor_loop(struct pl_reactor *reactor);
 
 /* How many connections it has. Any thread. */
