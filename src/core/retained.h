@@ -7,7 +7,7 @@
 #define PL_CORE_RETAINED_H
 
 #include "core/message.h"
-#include "core/pattern.h"
+#include "core/subject_index.h"
 
 struct pl_retained;
 
@@ -26,15 +26,15 @@ size_t pl_retained_expire(struct pl_retained *r, uint64_t now_ms);
 
 /* A reader of the slots that a pattern matches. */
 struct pl_retained_cursor {
-    uint64_t since_id; /* the last publication before the subscription */
-    uint64_t position; /* 0: at the start; the reader's */
+    uint64_t since_id;                   /* the last publication before the subscription */
+    struct pl_subject_position position; /* zero: at the start; the reader's */
 };
 
 /*
  * Up to max messages that match, are not expired and are neither newer than the subscription nor
- * touched since. Borrowed until the lock is released: keep them. Returns how many; fewer than max
- * means the end. Sets and drops between two reads neither repeat a slot nor leave one out that
- * stood all the time.
+ * touched since, in at most steps_max looks at a slot or jumps over many. Borrowed until the lock
+ * is released: keep them. Returns how many; *out_end: that was all. Sets and drops between two
+ * reads neither repeat a slot nor leave one out that stood all the time.
  */
 size_t pl_retained_read(struct pl_retained *r, const struct pl_pattern *pattern, uint64_t now_ms,
     struct pl_retained_cursor *cursor, struct pl_message **out, size_t max, size_t steps_max,

@@ -1,0 +1,447 @@
+/*
+ * The log is one list in the order of offsets. Each entry stands also in the list of its rule and
+ * of its subject. Whatever limit is met (messages of a subject, age and bytes of a rule, bytes of
+ * the log), it is always the oldest of its subject that goes.
+ *
+ * A subject remembers the offset of its last message that was dropped, so is_whole can tell exactly
+ * what a reader missed. Subjects without messages stay for a while, in the order in which they
+ * became so; the oldest of too many is forgotten, and its rule remembers for all such subjects.
+ */
+#include "core/history.h"
+
+#include "base/alloc.h"
+#include "base/text.h"
+#include "core/subject_index.h"
+
+enum { EMPTY_SUBJECTS_MIN = 1024 }; /* so many are kept, or as many as there are others */
+
+struct log_subject {
+    struct pl_subject_entry entry;
+    struct log_entry **ring; /* its messages, oldest first; cap is a power of two, or 0 */
+    uint32_t ring_first, ring_count, ring_cap;
+    uint32_t rule;
+    uint64_t dropped_to;                        /* the newest that was dropped; 0: none */
+    struct log_subject *next_empty, **empty_at; /* among those without messages */
+};
+
+struct log_entry {
+    struct pl_order_node node; /* its major key is the offset */
+    struct log_entry *rule_next, *rule_previous;
+    struct log_subject *subject;
+    struct pl_message *message; /* one reference */
+    uint64_t logged_ms;
+    size_t size; /* what it counts against limits of bytes */
+};
+
+struct log_rule {
+    struct pl_history_rule is;
+    struct log_entry *oldest, *newest;
+    uint64_t bytes;
+    uint64_t dropped_to;   /* the newest that was dropped of any of its subjects */
+    uint64_t forgotten_to; /* … of those that were forgotten */
+};
+
+struct pl_history {
+    struct pl_order entries;
+    struct pl_subject_index subjects;
+    struct log_rule *rules;
+    uint32_t rule_count;
+    uint64_t epoch, last_offset;
+    size_t count, bytes, bytes_max;
+    struct log_subject *first_empty, **last_empty;
+    size_t empty_count;
+};
+
+struct pl_history *pl_history_new(uint64_t seed, uint64_t epoch, size_t bytes_max)
+{
+    struct pl_history *h = pl_zalloc(sizeof *h);
+    if (!h)
+        return NULL;
+    pl_order_init(&h->entries, seed);
+    pl_subject_index_init(&h->subjects, seed);
+    h->epoch = epoch;
+    h->bytes_max = bytes_max;
+    h->last_empty = &h->first_empty;
+    return h;
+}
+
+static struct log_subject *subject_of(struct pl_subject_entry *entry)
+{
+    return entry ? PL_CONTAINER(entry, struct log_subject, entry) : NULL;
+}
+
+static struct log_entry *entry_of(struct pl_order_node *node)
+{
+    return node ? PL_CONTAINER(node, struct log_entry, node) : NULL;
+}
+
+static void free_entry(struct log_entry *e)
+{
+    pl_message_unref(e->message);
+    pl_free(e);
+}
+
+static void free_subject(struct log_subject *s)
+{
+    pl_free(s->ring);
+    pl_free(s);
+}
+
+struct pl_history *pl_history_free(struct pl_history *h)
+{
+    if (!h)
+        return NULL;
+    for (struct pl_order_node *node = pl_order_first(&h->entries); node;) {
+        struct pl_order_node *next = pl_order_next(node);
+        free_entry(entry_of(node));
+        node = next;
+    }
+    for (struct pl_order_node *node = pl_order_first(&h->subjects.order); node;) {
+        struct pl_order_node *next = pl_order_next(node);
+        free_subject(subject_of(PL_CONTAINER(node, struct pl_subject_entry, node)));
+        node = next;
+    }
+    pl_subject_index_done(&h->subjects);
+    for (uint32_t i = 0; i < h->rule_count; i++)
+        pl_pattern_unref(h->rules[i].is.pattern);
+    pl_free(h->rules);
+    pl_free(h);
+    return NULL;
+}
+
+enum pl_err pl_history_add_rule(struct pl_history *h, struct pl_history_rule rule)
+{
+    struct log_rule *rules = pl_realloc(h->rules, (h->rule_count + 1) * sizeof *rules);
+    if (!rules) {
+        pl_pattern_unref(rule.pattern);
+        return PL_NO_MEMORY;
+    }
+    h->rules = rules;
+    h->rules[h->rule_count++] = (struct log_rule){.is = rule};
+    return PL_OK;
+}
+
+bool pl_history_has_rules(const struct pl_history *h)
+{
+    return h->rule_count > 0;
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct log_entry *ring_at(const struct log_subject *s, uint32_t i)
+{
+    return s->ring[(s->ring_first + i) & (s->ring_cap - 1)];
+}
+
+static enum pl_err make_ring_room(struct log_subject *s)
+{
+    if (s->ring_count < s->ring_cap)
+        return PL_OK;
+    uint32_t cap = s->ring_cap ? s->ring_cap * 2 : 2;
+    struct log_entry **ring = pl_alloc(cap * sizeof(struct log_entry *));
+    if (!ring)
+        return PL_NO_MEMORY;
+    for (uint32_t i = 0; i < s->ring_count; i++)
+        ring[i] = ring_at(s, i);
+    pl_free(s->ring);
+    s->ring = ring;
+    s->ring_cap = cap;
+    s->ring_first = 0;
+    return PL_OK;
+}
+
+static void unlink_empty(struct pl_history *h, struct log_subject *s)
+{
+    *s->empty_at = s->next_empty;
+    if (s->next_empty)
+        s->next_empty->empty_at = s->empty_at;
+    else
+        h->last_empty = s->empty_at;
+    s->next_empty = NULL;
+    s->empty_at = NULL;
+    h->empty_count--;
+}
+
+static void forget_subject(struct pl_history *h, struct log_subject *s)
+{
+    struct log_rule *rule = &h->rules[s->rule];
+    rule->forgotten_to = later(rule->forgotten_to, s->dropped_to);
+    unlink_empty(h, s);
+    pl_subject_index_remove(&h->subjects, &s->entry);
+    free_subject(s);
+}
+
+static void link_empty(struct pl_history *h, struct log_subject *s)
+{
+    s->next_empty = NULL;
+    s->empty_at = h->last_empty;
+    *h->last_empty = s;
+    h->last_empty = &s->next_empty;
+    h->empty_count++;
+    pl_free(s->ring);
+    s->ring = NULL;
+    s->ring_cap = s->ring_first = 0;
+    size_t others = h->subjects.by_name.count - h->empty_count;
+    while (h->empty_count > EMPTY_SUBJECTS_MIN && h->empty_count > others)
+        forget_subject(h, h->first_empty);
+}
+
+/* Drops the oldest message of the entry's subject, which it is. */
+static void drop(struct pl_history *h, struct log_entry *e)
+{
+    struct log_subject *s = e->subject;
+    struct log_rule *rule = &h->rules[s->rule];
+    PL_ASSERT(ring_at(s, 0) == e);
+    s->ring_first = (s->ring_first + 1) & (s->ring_cap - 1);
+    s->ring_count--;
+    s->dropped_to = e->node.major;
+    rule->dropped_to = later(rule->dropped_to, e->node.major);
+
+    *(e->rule_previous ? &e->rule_previous->rule_next : &rule->oldest) = e->rule_next;
+    *(e->rule_next ? &e->rule_next->rule_previous : &rule->newest) = e->rule_previous;
+    pl_order_remove(&h->entries, &e->node);
+    rule->bytes -= e->size;
+    h->bytes -= e->size;
+    h->count--;
+    free_entry(e);
+    if (!s->ring_count)
+        link_empty(h, s);
+}
+
+static void drop_aged(struct pl_history *h, const struct log_rule *rule, uint64_t now_ms)
+{
+    while (rule->is.age_ms && rule->oldest && now_ms >= rule->oldest->logged_ms &&
+           now_ms - rule->oldest->logged_ms >= rule->is.age_ms)
+        drop(h, rule->oldest);
+}
+
+void pl_history_expire(struct pl_history *h, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < h->rule_count; i++)
+        drop_aged(h, &h->rules[i], now_ms);
+}
+
+/* After a message of s was added. s may be forgotten by it. */
+static void drop_excess(struct pl_history *h, struct log_subject *s, uint64_t now_ms)
+{
+    const struct log_rule *rule = &h->rules[s->rule];
+    while (rule->is.limit && s->ring_count > rule->is.limit)
+        drop(h, ring_at(s, 0));
+    drop_aged(h, rule, now_ms);
+    while (rule->is.bytes && rule->bytes > rule->is.bytes)
+        drop(h, rule->oldest);
+    while (h->bytes > h->bytes_max)
+        drop(h, entry_of(pl_order_first(&h->entries)));
+}
+
+/* Makes one for the first rule that matches. PL_OK and NULL: no rule. */
+static enum pl_err new_subject(struct pl_history *h, struct pl_bytes name, struct log_subject **out)
+{
+    uint32_t rule = 0;
+    *out = NULL;
+    while (rule < h->rule_count && !pl_pattern_matches(h->rules[rule].is.pattern, name))
+        rule++;
+    if (rule == h->rule_count)
+        return PL_OK;
+    uint32_t height = pl_order_height(&h->subjects.order);
+    size_t links = height * sizeof(struct pl_order_node *);
+    struct log_subject *s = pl_zalloc(sizeof *s + links + name.len);
+    if (!s)
+        return PL_NO_MEMORY;
+    s->rule = rule;
+    s->entry.node.links = (struct pl_order_node **)(void *)(s + 1);
+    uint8_t *text = (uint8_t *)(s + 1) + links;
+    if (name.len)
+        memcpy(text, name.data, name.len);
+    if (pl_subject_index_add(&h->subjects, &s->entry, height, pl_bytes_of(text, name.len))) {
+        pl_free(s);
+        return PL_NO_MEMORY;
+    }
+    *out = s;
+    return PL_OK;
+}
+
+static struct log_entry *new_entry(
+    struct pl_history *h, struct log_subject *s, struct pl_message *message)
+{
+    uint32_t height = pl_order_height(&h->entries);
+    struct log_entry *e = NULL;
+    if (!make_ring_room(s))
+        e = pl_zalloc(sizeof *e + height * sizeof(struct pl_order_node *));
+    if (!e)
+        return NULL;
+    e->subject = s;
+    e->node.links = (struct pl_order_node **)(void *)(e + 1);
+    e->message = pl_message_keep(message);
+    if (!e->message) {
+        pl_free(e);
+        return NULL;
+    }
+    e->size = sizeof *e + pl_message_size(e->message);
+    pl_order_add(&h->entries, &e->node, height, message->offset, 0);
+    return e;
+}
+
+enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, uint64_t now_ms)
+{
+    struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, message->subject));
+    bool is_new = !s;
+    if (is_new) {
+        enum pl_err err = new_subject(h, message->subject, &s);
+        if (err || !s)
+            return err;
+    }
+    message->offset = h->last_offset + 1; /* before it is kept: the copy has it too */
+    struct log_entry *e = new_entry(h, s, message);
+    if (!e) {
+        message->offset = 0;
+        if (is_new) {
+            pl_subject_index_remove(&h->subjects, &s->entry);
+            free_subject(s);
+        }
+        return PL_NO_MEMORY;
+    }
+    h->last_offset = message->offset;
+    if (s->empty_at)
+        unlink_empty(h, s);
+    s->ring[(s->ring_first + s->ring_count++) & (s->ring_cap - 1)] = e;
+    struct log_rule *rule = &h->rules[s->rule];
+    e->logged_ms = now_ms;
+    e->rule_previous = rule->newest;
+    *(rule->newest ? &rule->newest->rule_next : &rule->oldest) = e;
+    rule->newest = e;
+    rule->bytes += e->size;
+    h->bytes += e->size;
+    h->count++;
+    drop_excess(h, s, now_ms);
+    return PL_OK;
+}
+
+struct pl_cursor pl_history_head(const struct pl_history *h)
+{
+    return (struct pl_cursor){.epoch = h->epoch, .offset = h->last_offset};
+}
+
+bool pl_history_is_whole(
+    const struct pl_history *h, const struct pl_pattern *pattern, struct pl_cursor since)
+{
+    if (since.epoch != h->epoch)
+        return false;
+    bool is_any = false; /* something that the pattern might match was dropped */
+    for (uint32_t i = 0; i < h->rule_count; i++) {
+        const struct log_rule *rule = &h->rules[i];
+        if (rule->dropped_to <= since.offset || !pl_pattern_intersects(rule->is.pattern, pattern))
+            continue;
+        if (rule->forgotten_to > since.offset)
+            return false;
+        is_any = true;
+    }
+    struct pl_subject_position at = {0};
+    size_t steps = SIZE_MAX; /* bounded by the log's subjects; asked once per subscription */
+    while (is_any) {
+        const struct log_subject *s =
+            subject_of(pl_subject_index_next(&h->subjects, pattern, &at, &steps));
+        if (!s)
+            break;
+        if (s->dropped_to > since.offset)
+            return false;
+    }
+    return true;
+}
+
+/* The index of the first of its messages behind offset. */
+static uint32_t ring_find(const struct log_subject *s, uint64_t offset)
+{
+    uint32_t low = 0, high = s->ring_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (ring_at(s, middle)->node.major <= offset)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, uint64_t now_ms,
+    uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max, bool *out_end)
+{
+    size_t count = 0;
+    *out_end = true;
+    if (*offset >= h->last_offset)
+        return 0;
+    struct log_entry *e = NULL; /* the next to look at */
+    const struct log_subject *only = NULL;
+    uint32_t i = 0;
+    if (pattern->is_literal) {
+        only = subject_of(pl_subject_index_find(&h->subjects, pattern->text));
+        i = only ? ring_find(only, *offset) : 0;
+        e = only && i < only->ring_count ? ring_at(only, i) : NULL;
+    } else {
+        e = entry_of(pl_order_find(&h->entries, *offset + 1, 0));
+    }
+    while (e && count < max && steps_max--) {
+        *offset = e->node.major;
+        if (!pl_message_is_expired(e->message, now_ms) &&
+            (only || pl_pattern_matches(pattern, e->message->subject)))
+            out[count++] = e->message;
+        if (only)
+            e = ++i < only->ring_count ? ring_at(only, i) : NULL;
+        else
+            e = entry_of(pl_order_next(&e->node));
+    }
+    *out_end = !e;
+    if (!e)
+        *offset = h->last_offset;
+    return count;
+}
+
+size_t pl_history_count(const struct pl_history *h)
+{
+    return h->count;
+}
+
+size_t pl_history_bytes(const struct pl_history *h)
+{
+    return h->bytes;
+}
+
+enum { CURSOR_BYTES = 16, CURSOR_CHARS = 22 };
+
+static void put_u64(uint8_t *at, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+static uint64_t get_u64(const uint8_t *at)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | at[i];
+    return v;
+}
+
+size_t pl_cursor_format(struct pl_cursor cursor, char *out)
+{
+    uint8_t bytes[CURSOR_BYTES];
+    put_u64(bytes, cursor.epoch);
+    put_u64(bytes + 8, cursor.offset);
+    size_t len = pl_base64_encode(pl_bytes_of(bytes, sizeof bytes), true, out);
+    out[len] = 0;
+    return len;
+}
+
+enum pl_err pl_cursor_parse(struct pl_bytes text, struct pl_cursor *out)
+{
+    uint8_t bytes[3 * (CURSOR_CHARS / 4) + 3];
+    size_t len;
+    if (text.len != CURSOR_CHARS || pl_base64_decode(text, true, bytes, &len) ||
+        len != CURSOR_BYTES)
+        return PL_MALFORMED;
+    *out = (struct pl_cursor){.epoch = get_u64(bytes), .offset = get_u64(bytes + 8)};
+    return PL_OK;
+}
