@@ -367,6 +367,8 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_session *s = op->session;
     struct pl_identity *identity = op->subject;
+    if (op->flags & PL_WANT_DONE)
+        (void)pl_run_done(r, s, PL_DONE_JOIN, s->is_in_realm ? PL_OK : PL_CLOSED, op->token);
     if (!s->is_in_realm || s->address != r->batch->worker) { /* gone, or taken over meanwhile */
         pl_identity_unref(identity);
         return;

@@ -142,6 +142,19 @@ void pl_session_join(struct pl_session *s, uint64_t token)
     s->state = PL_SESSION_JOINED;
 }
 
+void pl_session_rejoin(struct pl_session *s, struct pl_identity *identity_moved, uint64_t token)
+{
+    struct pl_op *op = add_op(s, PL_OP_IDENTITY);
+    if (!op) {
+        pl_identity_unref(identity_moved);
+        pl_session_end(s, PL_NO_MEMORY);
+        return;
+    }
+    op->subject = identity_moved;
+    op->flags = PL_WANT_DONE;
+    op->token = token;
+}
+
 void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64_t token)
 {
     struct pl_expected *e = pl_expected_new(s, claim, token);

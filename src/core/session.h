@@ -136,6 +136,13 @@ void pl_session_login(
 /* Becomes part of its realm, without a name. */
 void pl_session_join(struct pl_session *s, uint64_t token);
 
+/*
+ * Goes on in its realm as someone else: a login renewed on a live connection. PL_DONE_JOIN tells
+ * that the new rights count from here on. Subscriptions stay; if there is one that the new identity
+ * may not have, the session is ended with PL_REVOKED. Takes the reference over.
+ */
+void pl_session_rejoin(struct pl_session *s, struct pl_identity *identity_moved, uint64_t token);
+
 struct pl_claim {
     struct pl_bytes name;    /* unique among the sessions of one user; not empty */
     bool clean;              /* an older session of that name is ended, not resumed */
