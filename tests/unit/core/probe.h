@@ -101,15 +101,16 @@ static void probe_deliver(
         }
     }
     if (p->core.out && run->frames)
-        (void)pl_output_append_shared(
-            p->core.out, run->frames, pl_bytes_of(run->frames->data, run->frames->len));
+        CHECK_EQ(pl_output_append_shared(p->core.out, run->frames,
+                     pl_bytes_of(run->frames->data, run->frames->len)),
+            PL_OK);
 }
 
 static void probe_complete(struct pl_session *s, const struct pl_completion *done)
 {
     struct probe *p = PL_CONTAINER(s, struct probe, core);
     static const char *const names[] = {
-        "login", "join", "claim", "sub", "unsub", "replayed", "pub", "leave"};
+        "login", "join", "claim", "sub", "unsub", "replayed", "pub", "fence", "leave"};
     static const char *const errors[] = {
 #define PL_ERR(name, text) #name,
 #include "base/err.def"

@@ -108,6 +108,7 @@ static void on_complete(struct pl_session *s, const struct pl_completion *done)
     case PL_DONE_UNSUBSCRIBE:
     case PL_DONE_REPLAY:
     case PL_DONE_PUBLISH:
+    case PL_DONE_FENCE:
         break;
     }
 }
@@ -134,7 +135,7 @@ static struct actor *new_actor(struct thread *t)
     t->actors = a;
     pl_session_init(&a->core, &actor_ops, t->worker, fake_output(t));
     struct pl_credentials nobody = {.protocol = "test"};
-    (void)pl_pattern_parse(PL_BYTES("t.*"), &a->sub.pattern);
+    CHECK_EQ(pl_pattern_parse(PL_BYTES("t.*"), &a->sub.pattern), PL_OK);
     pl_session_login(&a->core, &nobody, 0);
     return a;
 }
@@ -247,7 +248,7 @@ TEST(order_and_every_message_survive_three_threads_with_takeovers)
         CHECK(a->is_joined);
         pl_session_subscribe(&a->core, &a->sub, NULL, 0);
         a->is_subscribed = true;
-        (void)pl_pattern_parse(PL_BYTES("t.>"), &a->queue_sub.pattern);
+        CHECK_EQ(pl_pattern_parse(PL_BYTES("t.>"), &a->queue_sub.pattern), PL_OK);
         a->queue_sub.queue = PL_BYTES("group");
         pl_session_subscribe(&a->core, &a->queue_sub, NULL, 0);
     }
