@@ -79,18 +79,22 @@ def meson_test(log, build, *arguments):
 
 
 def part_format(log, _):
+    """Is what script/format would write what stands there?"""
     return one(log.run("script/format", "--check"))
 
 
 def part_floors(log, _):
+    """Does every file include from floors below only?"""
     return one(log.run(sys.executable, "tools/check_layers.py"))
 
 
 def part_shape(log, _):
+    """Files that are too long, blocks that stand there twice."""
     return one(log.run(sys.executable, "tools/check_shape.py"))
 
 
 def part_shell(log, _):
+    """shellcheck over our scripts."""
     scripts = [path for path in [*ROOT.glob("script/*"), *ROOT.glob("bench/*"), ROOT / ".ci/run"]
                if path.is_file() and path.read_bytes()[:10].startswith((b"#!/bin/sh", b"#!/bin/ba"))]
     return one(log.run("shellcheck", *scripts))
@@ -149,12 +153,14 @@ def part_tidy(log, _):
          "--extra-arg=-Wno-unknown-warning-option"],
         input="\n".join(file.removeprefix("../../") for file in files), text=True, cwd=ROOT,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    log.file.writelines(line for line in xargs.stdout.splitlines(keepends=True)
-                        if not re.match(r"\d+ warnings? generated|Suppressed \d+", line))
+    # One line for each finding; what is in a header comes once for each file that includes it.
+    found = re.findall(r"^.*?/(src/\S+: (?:error|warning): .*)$", xargs.stdout, re.MULTILINE)
+    log.file.write("\n".join(dict.fromkeys(found)) or ("" if xargs.returncode == 0 else xargs.stdout))
     return one(xargs.returncode == 0)
 
 
 def part_cppcheck(log, _):
+    """cppcheck over src/."""
     cache = ROOT / "build" / "cppcheck"
     cache.mkdir(parents=True, exist_ok=True)
     return one(log.run(
@@ -214,7 +220,7 @@ def main():
 
 def show(text):
     """A failed part's output, the end of it if it is long; the whole stands in its log."""
-    lines = text.splitlines()
+    lines = [line for line in text.splitlines() if not re.match(r"\[\d+/\d+\] ", line)]
     width = shutil.get_terminal_size((160, 24)).columns * 4
     if len(lines) > 250:
         interesting = [line for line in lines[:-200]
