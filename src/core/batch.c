@@ -61,6 +61,7 @@ struct pl_batch *pl_batch_open(struct pl_worker *w, struct pl_realm *realm)
     b->realm = realm;
     b->next = w->open;
     w->open = b;
+    w->batches_opened++;
     return b;
 }
 

@@ -167,7 +167,7 @@ struct pl_mailbox {
     struct pl_map_entry entry; /* in the realm's names */
     struct pl_session *session;
     struct pl_deadline expiry, will_due;
-    uint64_t expiry_ms, will_delay_ms;
+    uint64_t expiry_ms, will_delay_ms, will_expiry_ms;
     struct pl_message *will; /* one reference, or NULL */
     bool is_detached;
     uint8_t name[]; /* user, 0, name */

@@ -217,6 +217,8 @@ static bool has_room(struct pl_worker *w, struct pl_subscription *sub, const str
     case PL_SLOW_KEEP_LATEST:
         keep_for_later(w, sub, run);
         return false;
+    case PL_SLOW_OWN:
+        return true;
     }
     return true;
 }
@@ -224,7 +226,7 @@ static bool has_room(struct pl_worker *w, struct pl_subscription *sub, const str
 static void deliver_one(struct pl_worker *w, struct pl_subscription *sub, const struct pl_run *run)
 {
     struct pl_session *s = sub->session;
-    if (s->is_ending || s->has_left)
+    if (s->has_left || (s->is_ending && sub->slow != PL_SLOW_OWN))
         return;
     if (sub->backlog) {
         keep_for_later(w, sub, run);

@@ -57,6 +57,7 @@ struct pl_expected *pl_expected_new(
     mailbox->expiry_ms = claim->expiry_ms;
     mailbox->will = claim->will;
     mailbox->will_delay_ms = claim->will_delay_ms;
+    mailbox->will_expiry_ms = claim->will_expiry_ms;
     mailbox->expiry.kind = PL_DUE_SESSION;
     mailbox->will_due.kind = PL_DUE_WILL;
     mailbox->session = claimer;
@@ -77,13 +78,19 @@ void pl_expected_free(struct pl_expected *e)
     pl_free(e);
 }
 
-/* The will goes out now, or is dropped. */
+/* The will goes out now, or is dropped. Rights are those of now, not those of its CONNECT. */
 static void settle_will(struct pl_runner *r, struct pl_mailbox *mailbox, bool publish)
 {
     struct pl_message *will = mailbox->will;
     mailbox->will = NULL;
     pl_heap_remove(&r->realm->deadlines, &mailbox->will_due);
-    if (will && publish)
+    publish = publish && will && pl_identity_may_publish(mailbox->session->identity, will->subject);
+    if (publish && will->properties && mailbox->will_expiry_ms) {
+        /* Nobody else has seen it yet: the mailbox holds the only reference. */
+        struct pl_properties *own = (struct pl_properties *)(uintptr_t)will->properties;
+        own->expires_ms = r->now_ms + mailbox->will_expiry_ms;
+    }
+    if (publish)
         pl_run_publish_kept(r, will);
     else
         pl_message_unref(will);
@@ -116,6 +123,7 @@ static void resume_older(struct pl_runner *r, struct pl_session *old, struct pl_
     mailbox->expiry_ms = e->mailbox->expiry_ms;
     mailbox->will = e->mailbox->will;
     mailbox->will_delay_ms = e->mailbox->will_delay_ms;
+    mailbox->will_expiry_ms = e->mailbox->will_expiry_ms;
     e->mailbox->will = NULL;
     e->session = old;
 

@@ -149,6 +149,7 @@ struct pl_claim {
     uint64_t expiry_ms;      /* how long it stays when detached; 0: not; PL_NEVER */
     struct pl_message *will; /* one reference, given to the core; NULL: none */
     uint64_t will_delay_ms;
+    uint64_t will_expiry_ms; /* it expires so long after it went out; 0: as the message says */
 };
 
 /*

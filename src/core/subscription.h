@@ -19,6 +19,8 @@ enum pl_slow_policy {
     PL_SLOW_DROP_NEWEST,
     PL_SLOW_DROP_OLDEST,
     PL_SLOW_KEEP_LATEST, /* only the newest per subject */
+    PL_SLOW_OWN,         /* deliver anyway, also while it is ending: the session bounds a queue of
+                            its own (MQTT's QoS 1 and 2) */
 };
 
 /* What a new subscription gets before live messages. */

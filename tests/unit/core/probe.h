@@ -257,7 +257,12 @@ static inline struct probe *probe_claim(struct world *w, uint32_t worker, const 
     for (uint32_t i = 0; i < 3; i++)
         pl_worker_turn(&w->workers[worker]);
     struct pl_claim claim = {
-        pl_bytes_text(name), clean, expiry_ms, will, will_delay_ms};
+        .name = pl_bytes_text(name),
+        .clean = clean,
+        .expiry_ms = expiry_ms,
+        .will = will,
+        .will_delay_ms = will_delay_ms,
+    };
     pl_session_claim(&p->core, &claim, 0);
     return p;
 }
