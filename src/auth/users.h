@@ -38,12 +38,15 @@ struct pl_user {
     struct pl_map_entry entry; /* by name */
     struct pl_bytes name, role;
     const char *hash; /* terminated */
-    struct pl_attribute attributes[PL_USER_ATTRIBUTES_MAX];
+    const struct pl_attribute *attributes;
     uint32_t attribute_count;
     uint32_t line; /* where it stands in the file */
 };
 
 struct pl_users;
+
+/* What a name, a role or an attribute's value may be. */
+bool pl_user_text_is_valid(struct pl_bytes text);
 
 /* path is for diag. PL_CONFIG: diag tells file, line and what was expected. */
 PL_MUST_USE enum pl_err pl_users_parse(
@@ -72,6 +75,10 @@ const char *pl_users_dummy_hash(const struct pl_users *users);
 PL_MUST_USE enum pl_err pl_password_hash(
     struct pl_bytes password, char out_hash[PL_PASSWORD_HASH_MAX]);
 bool pl_password_matches(const char *hash, struct pl_bytes password);
+/* Names a hash without telling it: a session remembers by which password it came in. Terminated.
+ * Quick. */
+enum { PL_PASSWORD_FINGERPRINT_LEN = 16 };
+void pl_password_fingerprint(const char *hash, char out[PL_PASSWORD_FINGERPRINT_LEN + 1]);
 
 /*
  * Changing the file (`parley user`): comments, order and the lines of others stay. The new file is

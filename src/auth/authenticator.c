@@ -1,0 +1,358 @@
+/*
+ * The way of a login:
+ *
+ *     shown ── nothing ──────────────→ anonymous?                                     answer
+ *           ── a token ──→ guard ────→ verify (inline: microseconds)                  answer
+ *           ── a password ─ guard ───→ pool: argon2id against the user's hash, or
+ *                                      against a dummy where there is no such user →  answer
+ *
+ * A refused token that was shown as a password takes the password's way too, so that the time tells
+ * nothing about which names are in the users file.
+ */
+#include "auth/authenticator.h"
+
+#include <pthread.h>
+#include <sodium.h>
+
+#include "auth/guard.h"
+#include "auth/pool.h"
+#include "auth/tables.h"
+#include "base/alloc.h"
+
+struct pl_auth {
+    pthread_mutex_t lock; /* guards tables: taken to take a reference or to swap */
+    struct pl_auth_tables *tables;
+    struct pl_guard *guard;
+    struct pl_pool *pool;
+    atomic_ullong accepted, refused, slowed, pending;
+};
+
+static uint64_t or_default(uint64_t value, uint64_t standard)
+{
+    return value ? value : standard;
+}
+
+enum pl_err pl_auth_new(
+    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth **out)
+{
+    enum pl_err err = PL_NO_MEMORY;
+    uint64_t seed;
+    struct pl_auth *auth = pl_zalloc(sizeof(*auth));
+    if (!auth)
+        goto fail;
+    pthread_mutex_init(&auth->lock, NULL);
+    if (sodium_init() < 0)
+        goto fail;
+    randombytes_buf(&seed, sizeof(seed));
+    uint32_t queue_max = (uint32_t)or_default(config->queue_max, 256);
+    struct pl_guard_limits limits = {
+        .free_failures = (uint32_t)or_default(config->free_failures, 5),
+        .backoff_ms = or_default(config->backoff_ms, 250),
+        .backoff_max_ms = or_default(config->backoff_max_ms, 15000),
+        .forget_ms = or_default(config->forget_ms, 60000),
+        .pending_max = queue_max < 4 ? 1 : queue_max / 4,
+    };
+    auth->guard = pl_guard_new(&limits, seed);
+    auth->pool = pl_pool_new((uint32_t)or_default(config->threads, 2), queue_max);
+    if (!auth->guard || !auth->pool)
+        goto fail;
+    err = pl_auth_tables_new(config, diag, &auth->tables);
+    if (err != PL_OK)
+        goto fail;
+    *out = auth;
+    return PL_OK;
+fail:
+    if (err == PL_NO_MEMORY)
+        pl_diag_set(diag, 0, "logins: %s", pl_err_text(err));
+    pl_auth_free(auth);
+    return err;
+}
+
+struct pl_auth *pl_auth_free(struct pl_auth *auth)
+{
+    if (!auth)
+        return NULL;
+    /* First: its last answers still look at the rest. */
+    pl_pool_free(auth->pool);
+    pl_guard_free(auth->guard);
+    pl_auth_tables_unref(auth->tables);
+    pthread_mutex_destroy(&auth->lock);
+    pl_free(auth);
+    return NULL;
+}
+
+/* One reference. */
+static struct pl_auth_tables *hold_tables(struct pl_auth *auth)
+{
+    pthread_mutex_lock(&auth->lock);
+    struct pl_auth_tables *tables = auth->tables;
+    atomic_fetch_add_explicit(&tables->refs, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&auth->lock);
+    return tables;
+}
+
+enum pl_err pl_auth_reload(
+    struct pl_auth *auth, const struct pl_auth_config *config, struct pl_diag *diag)
+{
+    struct pl_auth_tables *fresh;
+    enum pl_err err = pl_auth_tables_new(config, diag, &fresh);
+    if (err != PL_OK)
+        return err;
+    pthread_mutex_lock(&auth->lock);
+    struct pl_auth_tables *old = auth->tables;
+    auth->tables = fresh;
+    pthread_mutex_unlock(&auth->lock);
+    pl_auth_tables_unref(old);
+    return PL_OK;
+}
+
+static void answer(struct pl_auth *auth, const struct pl_login *login, enum pl_err err,
+    struct pl_identity *identity_moved, const struct pl_diag *diag)
+{
+    struct pl_diag plain;
+    if (err != PL_OK && (!diag || !diag->text[0])) {
+        pl_diag_set(&plain, 0, "%s", pl_err_text(err));
+        diag = &plain;
+    }
+    struct pl_login_answer given = {.err = err, .diag = diag};
+    if (err == PL_OK) {
+        given.identity = identity_moved;
+        given.realm = pl_identity_attribute(identity_moved, "realm");
+    }
+    atomic_fetch_add(err == PL_OK ? &auth->accepted : &auth->refused, 1);
+    login->done(login, &given);
+}
+
+static void answer_error(
+    struct pl_auth *auth, const struct pl_login *login, enum pl_err err, const char *why)
+{
+    struct pl_diag diag;
+    pl_diag_set(&diag, 0, "%s", why);
+    answer(auth, login, err, NULL, &diag);
+}
+
+/* A password that waits for its turn in the pool. */
+struct password_job {
+    struct pl_pool_job job;
+    struct pl_auth *auth;
+    struct pl_login login;
+    struct pl_guard_attempt attempt;
+    bool is_known; /* hash is the user's; else a dummy */
+    char hash[PL_PASSWORD_HASH_MAX];
+    size_t name_len, password_len;
+    char name[PL_USER_NAME_MAX];
+    char password[PL_PASSWORD_MAX];
+};
+
+static void free_job(struct password_job *job)
+{
+    atomic_fetch_sub(&job->auth->pending, 1);
+    sodium_memzero(job, sizeof(*job));
+    pl_free(job);
+}
+
+/* The password was right. The user may have gone meanwhile, or changed. */
+static enum pl_err find_again(
+    const struct password_job *job, struct pl_diag *diag, struct pl_identity **out)
+{
+    struct pl_auth_tables *tables = hold_tables(job->auth);
+    const struct pl_user *user =
+        pl_users_find(tables->users, pl_bytes_of(job->name, job->name_len));
+    enum pl_err err = PL_BAD_LOGIN;
+    if (user && strcmp(user->hash, job->hash) == 0)
+        err = pl_auth_tables_of_user(tables, user, diag, out);
+    else
+        pl_diag_set(diag, 0, "the user was changed during the login");
+    pl_auth_tables_unref(tables);
+    return err;
+}
+
+static void run_password(struct pl_pool_job *pool_job)
+{
+    struct password_job *job = PL_CONTAINER(pool_job, struct password_job, job);
+    struct pl_diag diag = {0};
+    struct pl_identity *identity = NULL;
+    bool matches = pl_password_matches(job->hash, pl_bytes_of(job->password, job->password_len));
+    enum pl_err err = PL_BAD_LOGIN;
+    if (matches && job->is_known)
+        err = find_again(job, &diag, &identity);
+    else
+        pl_diag_set(&diag, 0, job->is_known ? "wrong password" : "no such user");
+    /* A right password is no guess, even if its role refuses it. */
+    pl_guard_settle(job->auth->guard, &job->attempt,
+        err == PL_OK                  ? PL_GUARD_GOOD
+        : !(matches && job->is_known) ? PL_GUARD_BAD
+                                      : PL_GUARD_NEITHER);
+    struct pl_login login = job->login;
+    struct pl_auth *auth = job->auth;
+    free_job(job);
+    answer(auth, &login, err, identity, &diag);
+}
+
+static void drop_password(struct pl_pool_job *pool_job)
+{
+    struct password_job *job = PL_CONTAINER(pool_job, struct password_job, job);
+    struct pl_login login = job->login;
+    struct pl_auth *auth = job->auth;
+    pl_guard_settle(auth->guard, &job->attempt, PL_GUARD_NEITHER);
+    free_job(job);
+    answer_error(auth, &login, PL_DRAINING, "the server is going down");
+}
+
+/* What a login shows, sorted. */
+struct shown {
+    struct pl_bytes name, password, address;
+    uint64_t now_ms, now_unix_ms;
+};
+
+static void slow_down(struct pl_auth *auth, const struct pl_login *login)
+{
+    atomic_fetch_add(&auth->slowed, 1);
+    answer_error(auth, login, PL_LIMIT, "too many failed logins from this address or of this name");
+}
+
+static void check_password(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct shown *shown, const struct pl_login *login)
+{
+    /* Whether there is such a user makes no difference here. */
+    if (shown->name.len > PL_USER_NAME_MAX || shown->password.len > PL_PASSWORD_MAX) {
+        answer_error(auth, login, PL_BAD_LOGIN, "a name or password that is too long");
+        return;
+    }
+    struct pl_guard_attempt attempt;
+    if (!pl_guard_admit(
+            auth->guard, PL_GUARD_PASSWORD, shown->address, shown->name, shown->now_ms, &attempt)) {
+        slow_down(auth, login);
+        return;
+    }
+    struct password_job *job = pl_zalloc(sizeof(*job));
+    if (!job) {
+        pl_guard_settle(auth->guard, &attempt, PL_GUARD_NEITHER);
+        answer_error(auth, login, PL_NO_MEMORY, pl_err_text(PL_NO_MEMORY));
+        return;
+    }
+    const struct pl_user *user = pl_users_find(tables->users, shown->name);
+    const char *hash = user ? user->hash : pl_users_dummy_hash(tables->users);
+    job->job.run = run_password;
+    job->job.drop = drop_password;
+    job->auth = auth;
+    job->login = *login;
+    job->attempt = attempt;
+    job->is_known = user != NULL;
+    memcpy(job->hash, hash, strlen(hash) + 1);
+    job->name_len = shown->name.len;
+    if (shown->name.len)
+        memcpy(job->name, shown->name.data, shown->name.len);
+    job->password_len = shown->password.len;
+    if (shown->password.len)
+        memcpy(job->password, shown->password.data, shown->password.len);
+    atomic_fetch_add(&auth->pending, 1);
+    enum pl_err err = pl_pool_submit(auth->pool, &job->job);
+    if (err == PL_OK)
+        return;
+    pl_guard_settle(auth->guard, &attempt, PL_GUARD_NEITHER);
+    free_job(job);
+    answer_error(auth, login, err, "too many logins at a time");
+}
+
+/* as_password: what to do with a token that is none of ours. */
+static void check_token(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    struct pl_bytes token, const struct shown *shown, bool is_password,
+    const struct pl_login *login)
+{
+    struct pl_guard_attempt attempt;
+    if (!pl_guard_admit(
+            auth->guard, PL_GUARD_TOKEN, shown->address, PL_NO_BYTES, shown->now_ms, &attempt)) {
+        slow_down(auth, login);
+        return;
+    }
+    struct pl_diag diag = {0};
+    struct pl_identity *identity = NULL;
+    enum pl_err err = pl_auth_tables_of_token(tables, token, shown->now_unix_ms, &diag, &identity);
+    pl_guard_settle(auth->guard, &attempt,
+        err == PL_OK          ? PL_GUARD_GOOD
+        : err == PL_BAD_LOGIN ? PL_GUARD_BAD
+                              : PL_GUARD_NEITHER);
+    if (err == PL_BAD_LOGIN && is_password && tables->users)
+        check_password(auth, tables, shown, login);
+    else
+        answer(auth, login, err, identity, &diag);
+}
+
+static void check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_credentials *credentials, const struct pl_login *login)
+{
+    struct pl_identity *identity =
+        pl_auth_tables_anonymous(tables, pl_bytes_text(credentials->listener));
+    if (!identity)
+        answer_error(auth, login, PL_BAD_LOGIN, "nothing shown, and anonymous is not allowed");
+    else if (!credentials->is_ambient_allowed)
+        answer_error(auth, login, PL_BAD_LOGIN,
+            "nothing shown, and this Origin or Host may not be anonymous");
+    else
+        answer(auth, login, PL_OK, pl_identity_ref(identity), NULL);
+}
+
+static void decide(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_credentials *credentials, struct shown *shown, const struct pl_login *login)
+{
+    bool has_methods = tables->users || tables->keys;
+    bool has_any = credentials->has_user || credentials->has_password || credentials->has_token;
+    if (!has_methods || !has_any) {
+        check_anonymous(auth, tables, credentials, login);
+        return;
+    }
+    /* A user name alone beside a token is a label; without one it is a login with no password. */
+    bool is_token = credentials->has_token && !credentials->has_password;
+    struct pl_bytes secret = is_token ? credentials->token : credentials->password;
+    shown->password = secret;
+    shown->name = credentials->has_user && !is_token ? credentials->user : PL_BYTES("default");
+    bool may_be_token = tables->keys && (is_token || !pl_users_find(tables->users, shown->name));
+    if (may_be_token && pl_jwt_looks_like(secret))
+        check_token(auth, tables, secret, shown, !is_token, login);
+    else if (tables->users)
+        check_password(auth, tables, shown, login);
+    else
+        answer_error(auth, login, PL_BAD_LOGIN, "expected a token");
+}
+
+void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credentials, uint64_t now_ms,
+    uint64_t now_unix_ms, struct pl_login login)
+{
+    struct pl_auth_tables *tables = hold_tables(auth);
+    struct shown shown = {
+        .address = credentials->address, .now_ms = now_ms, .now_unix_ms = now_unix_ms};
+    decide(auth, tables, credentials, &shown, &login);
+    pl_auth_tables_unref(tables);
+}
+
+enum pl_err pl_auth_review(
+    void *context, const struct pl_identity *now, struct pl_identity **out_identity)
+{
+    struct pl_auth_tables *tables = hold_tables(context);
+    enum pl_err err = pl_auth_tables_review(tables, now, out_identity);
+    pl_auth_tables_unref(tables);
+    return err;
+}
+
+bool pl_auth_is_required(struct pl_auth *auth, const char *listener)
+{
+    struct pl_auth_tables *tables = hold_tables(auth);
+    bool is_required = !pl_auth_tables_anonymous(tables, pl_bytes_text(listener));
+    pl_auth_tables_unref(tables);
+    return is_required;
+}
+
+void pl_auth_stats(struct pl_auth *auth, struct pl_auth_stats *out)
+{
+    struct pl_auth_tables *tables = hold_tables(auth);
+    *out = (struct pl_auth_stats){
+        .accepted = atomic_load(&auth->accepted),
+        .refused = atomic_load(&auth->refused),
+        .slowed = atomic_load(&auth->slowed),
+        .pending = atomic_load(&auth->pending),
+        .users = pl_users_count(tables->users),
+        .users_file_exposed = pl_users_is_exposed(tables->users),
+    };
+    pl_auth_tables_unref(tables);
+}

@@ -1,0 +1,429 @@
+#include "auth/tables.h"
+
+#include "base/alloc.h"
+#include "base/text.h"
+
+enum { REVOKED_KEY_MAX = 512 };
+
+/* A withdrawn token, or all tokens of a user up to a time. */
+struct revocation {
+    struct pl_map_entry entry;
+    uint64_t until_unix_ms; /* PL_NEVER: whenever issued */
+};
+
+/* A copy in the tables' memory; NULL stays NULL. */
+static enum pl_err copy_text(struct pl_auth_tables *tables, const char *text, const char **out)
+{
+    *out = text ? pl_arena_copy(&tables->memory, pl_bytes_text(text)) : NULL;
+    return text && !*out ? PL_NO_MEMORY : PL_OK;
+}
+
+static enum pl_err copy_texts(
+    struct pl_auth_tables *tables, struct pl_texts texts, struct pl_texts *out)
+{
+    *out = (struct pl_texts){0};
+    if (texts.count == 0)
+        return PL_OK;
+    const char **items = pl_arena_alloc(&tables->memory, texts.count * sizeof(*items));
+    if (!items)
+        return PL_NO_MEMORY;
+    for (size_t i = 0; i < texts.count; i++) {
+        enum pl_err err = copy_text(tables, texts.items[i], &items[i]);
+        if (err != PL_OK)
+            return err;
+    }
+    *out = (struct pl_texts){items, texts.count};
+    return PL_OK;
+}
+
+static enum pl_err check_role(
+    const struct pl_auth_tables *tables, const char *where, const char *role, struct pl_diag *diag)
+{
+    if (!role || pl_roles_has(tables->roles, pl_bytes_text(role)))
+        return PL_OK;
+    pl_diag_set(diag, 0, "%s: there is no role \"%.80s\"", where, role);
+    return PL_CONFIG;
+}
+
+static enum pl_err load_users(struct pl_auth_tables *tables, const char *path, struct pl_diag *diag)
+{
+    if (!path)
+        return PL_OK;
+    enum pl_err err = pl_users_load(path, diag, &tables->users);
+    if (err != PL_OK)
+        return err == PL_NOT_FOUND ? PL_IO : err;
+    for (size_t i = 0; i < pl_users_count(tables->users); i++) {
+        const struct pl_user *user = pl_users_at(tables->users, i);
+        if (!pl_roles_has(tables->roles, user->role)) {
+            pl_diag_set(diag, 0, "%s:%u: there is no role \"%.*s\"", path, user->line,
+                (int)(user->role.len < 80 ? user->role.len : 80), user->role.data);
+            return PL_CONFIG;
+        }
+    }
+    return PL_OK;
+}
+
+static enum pl_err load_keys(
+    struct pl_auth_tables *tables, const struct pl_jwt_config *config, struct pl_diag *diag)
+{
+    if (config->key_count == 0)
+        return PL_OK;
+    enum pl_err err = pl_jwt_keys_load(config, diag, &tables->keys);
+    if (err == PL_OK)
+        err = check_role(tables, "handler_role", config->handler_role, diag);
+    if (err == PL_OK)
+        err = check_role(tables, "default_role", config->default_role, diag);
+    if (err != PL_OK)
+        return err;
+    tables->jwt = (struct pl_jwt_config){
+        .leeway_ms = config->leeway_ms,
+        .requires_expiry = config->requires_expiry,
+    };
+    const struct {
+        const char *from, **to;
+    } texts[] = {
+        {config->user_claim, &tables->jwt.user_claim},
+        {config->handler_claim, &tables->jwt.handler_claim},
+        {config->handler_role, &tables->jwt.handler_role},
+        {config->default_role, &tables->jwt.default_role},
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && err == PL_OK; i++)
+        err = copy_text(tables, texts[i].from, texts[i].to);
+    if (err == PL_OK)
+        err = copy_texts(tables, config->issuers, &tables->jwt.issuers);
+    if (err == PL_OK)
+        err = copy_texts(tables, config->audiences, &tables->jwt.audiences);
+    return err;
+}
+
+/* "user:NAME@SECONDS": takes the seconds off *key. */
+static uint64_t take_until(struct pl_bytes *key)
+{
+    const uint8_t *at = memrchr(key->data, '@', key->len);
+    uint64_t seconds;
+    if (!pl_bytes_starts(*key, PL_BYTES("user:")) || !at)
+        return PL_NEVER;
+    size_t name_len = (size_t)(at - key->data);
+    struct pl_bytes digits = pl_bytes_from(*key, name_len + 1);
+    if (pl_parse_decimal(digits, UINT64_MAX / 1000 - 1, &seconds) != PL_OK)
+        return PL_NEVER;
+    key->len = name_len;
+    return seconds * 1000 + 999;
+}
+
+static enum pl_err add_revocation(
+    struct pl_auth_tables *tables, const char *text, struct pl_diag *diag)
+{
+    struct pl_bytes key = pl_bytes_text(text);
+    uint64_t until = take_until(&key);
+    bool is_good = (pl_bytes_starts(key, PL_BYTES("jti:")) && key.len > 4) ||
+                   (pl_bytes_starts(key, PL_BYTES("user:")) && key.len > 5);
+    if (!is_good || key.len > REVOKED_KEY_MAX) {
+        pl_diag_set(
+            diag, 0, "revoked: \"%.80s\": expected jti:ID, user:NAME or user:NAME@SECONDS", text);
+        return PL_CONFIG;
+    }
+    struct pl_map_entry *known = pl_map_find(&tables->revoked, key);
+    if (known) {
+        struct revocation *older = PL_CONTAINER(known, struct revocation, entry);
+        if (until > older->until_unix_ms)
+            older->until_unix_ms = until;
+        return PL_OK;
+    }
+    struct revocation *revocation = pl_arena_zalloc(&tables->memory, sizeof(*revocation));
+    const char *copy = pl_arena_copy(&tables->memory, key);
+    if (!revocation || !copy)
+        return PL_NO_MEMORY;
+    revocation->until_unix_ms = until;
+    return pl_map_add(&tables->revoked, &revocation->entry, pl_bytes_of(copy, key.len));
+}
+
+/* One identity for all who come in here without a login. */
+static enum pl_err add_anonymous(
+    struct pl_auth_tables *tables, const char *listener, const char *role, struct pl_diag *diag)
+{
+    struct pl_auth_anonymous *place = &tables->anonymous[tables->anonymous_count++];
+    const char *name;
+    enum pl_err err = copy_text(tables, listener, &name);
+    if (err != PL_OK)
+        return err;
+    place->listener = pl_bytes_text(name);
+    if (!role)
+        return PL_OK;
+    struct pl_identity *identity = place->identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    struct pl_attribute *from = pl_arena_alloc(identity->memory, sizeof(*from));
+    char *role_copy = pl_arena_copy(identity->memory, pl_bytes_text(role));
+    char *listener_copy = pl_arena_copy(identity->memory, place->listener);
+    if (!from || !role_copy || !listener_copy)
+        return PL_NO_MEMORY;
+    identity->role = pl_bytes_text(role_copy);
+    identity->method = PL_BYTES("anonymous");
+    identity->expires_unix_ms = PL_NEVER;
+    *from = (struct pl_attribute){
+        PL_BYTES(".listener"), pl_bytes_of(listener_copy, place->listener.len)};
+    identity->attributes = from;
+    identity->attribute_count = 1;
+    struct pl_diag why = {0};
+    err = pl_roles_apply(tables->roles, identity, &why);
+    if (err == PL_BAD_LOGIN) {
+        pl_diag_set(diag, 0, "anonymous role: %s", why.text);
+        err = PL_CONFIG;
+    }
+    return err;
+}
+
+static enum pl_err fill(
+    struct pl_auth_tables *tables, const struct pl_auth_config *config, struct pl_diag *diag)
+{
+    enum pl_err err = pl_roles_new(config->roles, config->role_count, diag, &tables->roles);
+    if (err == PL_OK)
+        err = load_users(tables, config->users_file, diag);
+    if (err == PL_OK)
+        err = load_keys(tables, &config->jwt, diag);
+    for (size_t i = 0; i < config->revoked.count && err == PL_OK; i++)
+        err = add_revocation(tables, config->revoked.items[i], diag);
+    if (err != PL_OK)
+        return err;
+    tables->anonymous =
+        pl_arena_zalloc(&tables->memory, (config->listener_count + 1) * sizeof(*tables->anonymous));
+    if (!tables->anonymous)
+        return PL_NO_MEMORY;
+    for (size_t i = 0; i < config->listener_count && err == PL_OK; i++) {
+        const struct pl_auth_listener *listener = &config->listeners[i];
+        err = add_anonymous(tables, listener->name, listener->anonymous_role, diag);
+    }
+    return err == PL_OK ? add_anonymous(tables, NULL, config->anonymous_role, diag) : err;
+}
+
+enum pl_err pl_auth_tables_new(
+    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth_tables **out)
+{
+    enum pl_err err = PL_NO_MEMORY;
+    struct pl_auth_tables *tables = pl_zalloc(sizeof(*tables));
+    if (tables) {
+        tables->refs = 1;
+        pl_map_init(&tables->revoked, 0x9e3779b97f4a7c15u);
+        err = fill(tables, config, diag);
+    }
+    if (err == PL_OK) {
+        *out = tables;
+        return PL_OK;
+    }
+    if (err == PL_NO_MEMORY)
+        pl_diag_set(diag, 0, "logins: %s", pl_err_text(err));
+    pl_auth_tables_unref(tables);
+    return err;
+}
+
+struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
+{
+    if (!tables || atomic_fetch_sub_explicit(&tables->refs, 1, memory_order_acq_rel) > 1)
+        return NULL;
+    for (size_t i = 0; i < tables->anonymous_count; i++)
+        pl_identity_unref(tables->anonymous[i].identity);
+    pl_map_done(&tables->revoked);
+    pl_users_unref(tables->users);
+    pl_jwt_keys_unref(tables->keys);
+    pl_roles_unref(tables->roles);
+    pl_arena_done(&tables->memory);
+    pl_free(tables);
+    return NULL;
+}
+
+struct pl_identity *pl_auth_tables_anonymous(
+    const struct pl_auth_tables *tables, struct pl_bytes listener)
+{
+    size_t i = 0;
+    while (
+        i + 1 < tables->anonymous_count && !pl_bytes_equal(tables->anonymous[i].listener, listener))
+        i++;
+    return tables->anonymous[i].identity;
+}
+
+static const struct revocation *find_revocation(
+    const struct pl_auth_tables *tables, struct pl_bytes kind, struct pl_bytes name)
+{
+    uint8_t key[REVOKED_KEY_MAX];
+    if (name.len == 0 || kind.len + name.len > sizeof(key))
+        return NULL;
+    memcpy(key, kind.data, kind.len);
+    memcpy(key + kind.len, name.data, name.len);
+    struct pl_map_entry *entry =
+        pl_map_find(&tables->revoked, pl_bytes_of(key, kind.len + name.len));
+    return entry ? PL_CONTAINER(entry, struct revocation, entry) : NULL;
+}
+
+bool pl_auth_tables_is_revoked(
+    const struct pl_auth_tables *tables, const struct pl_identity *identity)
+{
+    if (tables->revoked.count == 0)
+        return false;
+    if (find_revocation(tables, PL_BYTES("jti:"), identity->token_id))
+        return true;
+    const struct revocation *user = find_revocation(tables, PL_BYTES("user:"), identity->user);
+    return user && identity->issued_unix_ms <= user->until_unix_ms;
+}
+
+enum pl_err pl_auth_tables_of_token(const struct pl_auth_tables *tables, struct pl_bytes token,
+    uint64_t now_unix_ms, struct pl_diag *diag, struct pl_identity **out)
+{
+    struct pl_identity *identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    enum pl_err err = pl_jwt_verify(tables->keys, &tables->jwt, token, now_unix_ms, identity, diag);
+    if (err == PL_OK && pl_auth_tables_is_revoked(tables, identity)) {
+        pl_diag_set(diag, 0, "token: it was revoked");
+        err = PL_BAD_LOGIN;
+    }
+    if (err == PL_OK)
+        err = pl_roles_apply(tables->roles, identity, diag);
+    if (err == PL_OK)
+        *out = identity;
+    else
+        pl_identity_unref(identity);
+    return err;
+}
+
+static enum pl_err copy_bytes(
+    struct pl_identity *identity, struct pl_bytes from, struct pl_bytes *out)
+{
+    const char *copy = pl_arena_copy(identity->memory, from);
+    if (!copy)
+        return PL_NO_MEMORY;
+    *out = pl_bytes_of(copy, from.len);
+    return PL_OK;
+}
+
+/* Copies attributes, and has room for one more behind them. */
+static enum pl_err copy_attributes(struct pl_identity *identity,
+    const struct pl_attribute *attributes, uint32_t count, struct pl_attribute **out)
+{
+    struct pl_attribute *copy = pl_arena_alloc(identity->memory, (count + 1) * sizeof(*copy));
+    if (!copy)
+        return PL_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++) {
+        enum pl_err err = copy_bytes(identity, attributes[i].name, &copy[i].name);
+        if (err == PL_OK)
+            err = copy_bytes(identity, attributes[i].value, &copy[i].value);
+        if (err != PL_OK)
+            return err;
+    }
+    identity->attributes = *out = copy;
+    identity->attribute_count = count;
+    return PL_OK;
+}
+
+static enum pl_err fill_of_user(const struct pl_auth_tables *tables, const struct pl_user *user,
+    struct pl_identity *identity, struct pl_diag *diag)
+{
+    struct pl_attribute *attributes;
+    char fingerprint[PL_PASSWORD_FINGERPRINT_LEN + 1];
+    identity->method = PL_BYTES("password");
+    identity->expires_unix_ms = PL_NEVER;
+    enum pl_err err = copy_bytes(identity, user->name, &identity->user);
+    if (err == PL_OK)
+        err = copy_bytes(identity, user->role, &identity->role);
+    if (err == PL_OK)
+        err = copy_attributes(identity, user->attributes, user->attribute_count, &attributes);
+    if (err != PL_OK)
+        return err;
+    struct pl_attribute *last = &attributes[identity->attribute_count];
+    pl_password_fingerprint(user->hash, fingerprint);
+    last->name = PL_BYTES(".password");
+    err = copy_bytes(identity, pl_bytes_text(fingerprint), &last->value);
+    if (err != PL_OK)
+        return err;
+    identity->attribute_count++;
+    return pl_roles_apply(tables->roles, identity, diag);
+}
+
+enum pl_err pl_auth_tables_of_user(const struct pl_auth_tables *tables, const struct pl_user *user,
+    struct pl_diag *diag, struct pl_identity **out)
+{
+    struct pl_identity *identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    enum pl_err err = fill_of_user(tables, user, identity, diag);
+    if (err == PL_OK)
+        *out = identity;
+    else
+        pl_identity_unref(identity);
+    return err;
+}
+
+/* A token is not kept: what it said stands in its identity. Its role is found again where the
+ * configuration, not the token, gave it. */
+static enum pl_err fill_again(const struct pl_auth_tables *tables, const struct pl_identity *now,
+    struct pl_identity *identity, struct pl_diag *diag)
+{
+    struct pl_bytes source = pl_identity_attribute(now, ".role"), role = now->role;
+    if (pl_bytes_equal(source, PL_BYTES("handler")))
+        role = pl_bytes_text(tables->jwt.handler_role);
+    else if (!pl_bytes_equal(source, PL_BYTES("claim")))
+        role = pl_bytes_text(tables->jwt.default_role);
+    struct pl_attribute *attributes;
+    identity->method = PL_BYTES("jwt");
+    identity->issued_unix_ms = now->issued_unix_ms;
+    identity->expires_unix_ms = now->expires_unix_ms;
+    enum pl_err err = copy_bytes(identity, now->user, &identity->user);
+    if (err == PL_OK)
+        err = copy_bytes(identity, role, &identity->role);
+    if (err == PL_OK)
+        err = copy_bytes(identity, now->token_id, &identity->token_id);
+    if (err == PL_OK)
+        err = copy_attributes(identity, now->attributes, now->attribute_count, &attributes);
+    return err == PL_OK ? pl_roles_apply(tables->roles, identity, diag) : err;
+}
+
+static enum pl_err review_token(const struct pl_auth_tables *tables, const struct pl_identity *now,
+    struct pl_identity **out_identity)
+{
+    if (!pl_jwt_keys_have(tables->keys, pl_identity_attribute(now, ".key")) ||
+        pl_auth_tables_is_revoked(tables, now))
+        return PL_REVOKED;
+    struct pl_identity *identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    struct pl_diag diag;
+    enum pl_err err = fill_again(tables, now, identity, &diag);
+    if (err == PL_OK)
+        *out_identity = identity;
+    else
+        pl_identity_unref(identity);
+    return err;
+}
+
+static enum pl_err review_user(const struct pl_auth_tables *tables, const struct pl_identity *now,
+    struct pl_identity **out_identity)
+{
+    const struct pl_user *user = pl_users_find(tables->users, now->user);
+    char fingerprint[PL_PASSWORD_FINGERPRINT_LEN + 1];
+    if (!user)
+        return PL_REVOKED;
+    pl_password_fingerprint(user->hash, fingerprint);
+    if (!pl_bytes_equal(pl_bytes_text(fingerprint), pl_identity_attribute(now, ".password")))
+        return PL_REVOKED;
+    struct pl_diag diag;
+    return pl_auth_tables_of_user(tables, user, &diag, out_identity);
+}
+
+enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,
+    const struct pl_identity *now, struct pl_identity **out_identity)
+{
+    enum pl_err err = PL_OK;
+    *out_identity = NULL;
+    if (pl_bytes_equal(now->method, PL_BYTES("password"))) {
+        err = review_user(tables, now, out_identity);
+    } else if (pl_bytes_equal(now->method, PL_BYTES("jwt"))) {
+        err = review_token(tables, now, out_identity);
+    } else if (pl_bytes_equal(now->method, PL_BYTES("anonymous"))) {
+        struct pl_identity *identity =
+            pl_auth_tables_anonymous(tables, pl_identity_attribute(now, ".listener"));
+        if (!identity)
+            return PL_REVOKED;
+        *out_identity = identity == now ? NULL : pl_identity_ref(identity);
+    }
+    return err == PL_BAD_LOGIN ? PL_REVOKED : err;
+}

@@ -1,0 +1,49 @@
+/*
+ * One reading of the configuration: users, keys, roles, revocations, and who is anonymous.
+ * Immutable and counted; a reload makes a new one, and what was begun with the old one ends with
+ * it.
+ */
+#ifndef PL_AUTH_TABLES_H
+#define PL_AUTH_TABLES_H
+
+#include "auth/authenticator.h"
+
+struct pl_auth_anonymous {
+    struct pl_bytes listener;     /* empty: all that are not named */
+    struct pl_identity *identity; /* one reference, shared by all sessions; NULL: refused */
+};
+
+struct pl_auth_tables {
+    atomic_uint refs;
+    struct pl_users *users;   /* NULL: no passwords */
+    struct pl_jwt_keys *keys; /* NULL: no tokens */
+    struct pl_jwt_config jwt; /* its texts lie in memory; keys are not kept */
+    struct pl_roles *roles;
+    struct pl_map revoked; /* "jti:…" and "user:…" */
+    struct pl_auth_anonymous *anonymous;
+    size_t anonymous_count; /* the last is for all others */
+    struct pl_arena memory;
+};
+
+PL_MUST_USE enum pl_err pl_auth_tables_new(
+    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth_tables **out);
+struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables);
+
+/* Borrowed; NULL: this listener asks for a login. */
+struct pl_identity *pl_auth_tables_anonymous(
+    const struct pl_auth_tables *tables, struct pl_bytes listener);
+
+bool pl_auth_tables_is_revoked(
+    const struct pl_auth_tables *tables, const struct pl_identity *identity);
+
+/* The identities of a user of the file and of a token. *out: one reference. */
+PL_MUST_USE enum pl_err pl_auth_tables_of_user(const struct pl_auth_tables *tables,
+    const struct pl_user *user, struct pl_diag *diag, struct pl_identity **out);
+PL_MUST_USE enum pl_err pl_auth_tables_of_token(const struct pl_auth_tables *tables,
+    struct pl_bytes token, uint64_t now_unix_ms, struct pl_diag *diag, struct pl_identity **out);
+
+/* What pl_auth_review says, of these tables. */
+PL_MUST_USE enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,
+    const struct pl_identity *now, struct pl_identity **out_identity);
+
+#endif
