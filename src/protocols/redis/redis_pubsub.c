@@ -26,12 +26,19 @@ void pl_redis_subscription_free(struct pl_redis_subscription *sub)
 {
     if (!sub)
         return;
+    if (sub->at) {
+        *sub->at = sub->next;
+        if (sub->next)
+            sub->next->at = sub->at;
+    }
     pl_pattern_unref(sub->name);
     pl_free(sub);
 }
 
 void pl_redis_subscriptions_free(struct pl_redis_session *s)
 {
+    while (s->going)
+        pl_redis_subscription_free(s->going);
     for (int kind = 0; kind < PL_REDIS_KIND_COUNT; kind++) {
         struct pl_map_entry *e = pl_map_next(&s->subs[kind], NULL);
         while (e) {
@@ -182,7 +189,11 @@ static void unsubscribe_one(
     struct pl_bytes name = sub->name->text;
     pl_map_remove(&s->subs[kind], &sub->entry);
     sub->is_listed = false;
-    sub->is_unsubscribing = true;
+    sub->at = &s->going;
+    sub->next = s->going;
+    if (sub->next)
+        sub->next->at = &sub->next;
+    s->going = sub;
     set_count(link, kind, link->subs[kind] - 1);
     pl_session_unsubscribe(&s->core, &sub->core, PL_REDIS_ANSWERS);
     write_answer(link, pl_redis_push(link), words[kind].unsubscribe, kind, &name);
@@ -234,7 +245,7 @@ void pl_redis_on_subscribed(struct pl_redis_session *s, const struct pl_completi
             set_count(s->link, kind, s->link->subs[kind] - 1);
     }
     /* If it was unsubscribed meanwhile, that answer is still to come. */
-    if (!sub->is_unsubscribing)
+    if (!sub->at)
         pl_redis_subscription_free(sub);
 }
 

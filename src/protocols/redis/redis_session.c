@@ -174,6 +174,12 @@ static void on_left(struct pl_redis_session *s, const struct pl_completion *done
     struct pl_redis_link *link = s->link;
     if (link && link->leaving == s)
         link->leaving = NULL;
+    if (link && link->session == s) {
+        /* The core ended it unasked. */
+        link->session = NULL;
+        link->base.session = NULL;
+        pl_redis_close(link, done->err, NULL);
+    }
     bool is_answered = s->is_answered;
     session_free(s);
     if (link && is_answered)
@@ -205,6 +211,7 @@ static void redis_complete(struct pl_session *session, const struct pl_completio
         return;
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
+    case PL_DONE_FENCE:
         return;
     }
     if (link && done->token == PL_REDIS_ANSWERS)

@@ -32,11 +32,12 @@ enum pl_redis_kind { PL_REDIS_CHANNEL, PL_REDIS_PATTERN, PL_REDIS_SHARD, PL_REDI
 
 struct pl_redis_subscription {
     struct pl_subscription core;
-    struct pl_map_entry entry;          /* in its session's map of its kind; key: name->text */
-    struct pl_pattern *name;            /* one reference of our own */
-    struct pl_redis_subscription *next; /* in a list while SUBSCRIBE is checked */
-    bool is_listed;                     /* stands in the map: wanted */
-    bool is_unsubscribing;              /* the core was told to let go of it */
+    struct pl_map_entry entry; /* in its session's map of its kind; key: name->text */
+    struct pl_pattern *name;   /* one reference of our own */
+    struct pl_redis_subscription
+        *next;                         /* while SUBSCRIBE is checked, or in its session's `going` */
+    bool is_listed;                    /* stands in the map: wanted */
+    struct pl_redis_subscription **at; /* who points to it in `going`; NULL: not there */
 };
 
 /* What CLIENT LIST tells of a connection. Read by any thread while its session is in the realm. */
@@ -61,7 +62,8 @@ struct pl_redis_session {
     struct pl_redis_link *link; /* NULL: the connection is gone */
     struct pl_redis_card *card; /* one reference */
     struct pl_map subs[PL_REDIS_KIND_COUNT];
-    bool is_answered; /* its leaving answers a RESET */
+    struct pl_redis_subscription *going; /* the core was told to let go of these */
+    bool is_answered;                    /* its leaving answers a RESET */
 };
 
 /* What a completion answers. */
