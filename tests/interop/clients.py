@@ -19,7 +19,7 @@ import re
 import subprocess
 import threading
 
-from harness import BUILD, TIMEOUT, Failure, Process, as_bytes, locked
+from harness import BUILD, TIMEOUT, Certificates, Failure, Process, as_bytes, locked
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -87,11 +87,13 @@ def node():
 
 
 class NodeClient(Client):
-    """A driver of tests/interop/node; its commands are methods through call."""
+    """A driver of tests/interop/node; its commands are methods through call. It trusts our servers'
+    certificates."""
 
     def __init__(self, script, *arguments):
         super().__init__()
-        self.process = Process([node(), HERE / "node" / script, *arguments])
+        self.process = Process([node(), HERE / "node" / script, *arguments],
+                               env={"NODE_EXTRA_CA_CERTS": str(Certificates().ca)})
         self.events = collections.defaultdict(queue.Queue)
         self.answers = {}
         self.numbers = itertools.count(1)

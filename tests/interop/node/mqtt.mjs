@@ -6,7 +6,7 @@ import { base64, bytes, event, serve } from './driver.mjs';
 let client;
 let answers = 0;
 const responders = []; // {topic, prefix}
-const waiting = new Map(); // correlation data, as text → what resolves the request
+const waiting = []; // {topic, correlation, resolve}, one for each request
 
 const described = (topic, payload, packet) => ({
   topic,
@@ -19,9 +19,11 @@ const described = (topic, payload, packet) => ({
 
 function onMessage(topic, payload, packet) {
   const { responseTopic, correlationData } = packet.properties ?? {};
-  const resolve = correlationData && waiting.get(correlationData.toString('latin1'));
-  if (resolve && !responseTopic) {
-    resolve(described(topic, payload, packet));
+  // A responder of another protocol may have no place for correlation data.
+  const request = waiting.findIndex((item) => item.topic === topic
+    && (!correlationData || item.correlation === correlationData.toString('latin1')));
+  if (request >= 0 && !responseTopic) {
+    waiting.splice(request, 1)[0].resolve(described(topic, payload, packet));
     return;
   }
   event('message', described(topic, payload, packet));
@@ -92,9 +94,13 @@ serve({
     const correlationData = Buffer.from(`request-${answers++}`);
     const answer = new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error('no answer')), timeout);
-      waiting.set(correlationData.toString('latin1'), (message) => {
-        clearTimeout(timer);
-        resolve(message);
+      waiting.push({
+        topic: response,
+        correlation: correlationData.toString('latin1'),
+        resolve(message) {
+          clearTimeout(timer);
+          resolve(message);
+        },
       });
     });
     const packet = await client.publishAsync(topic, bytes(data), {
