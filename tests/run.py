@@ -25,6 +25,8 @@ SANITIZERS = {
     "TSAN_OPTIONS": "halt_on_error=0:second_deadlock_stack=1:exitcode=66",
 }
 
+# What ninja and meson say when all is well.
+BUILD_NOISE = re.compile(r"\[\d+/\d+\] |(Compiler for|Library|Dependency|Run-time) .*: YES|ccache ")
 COUNTS = re.compile(r"^(\d+) passed, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
 
 
@@ -220,7 +222,7 @@ def main():
 
 def show(text):
     """A failed part's output, the end of it if it is long; the whole stands in its log."""
-    lines = [line for line in text.splitlines() if not re.match(r"\[\d+/\d+\] ", line)]
+    lines = [line for line in text.splitlines() if not BUILD_NOISE.match(line)]
     width = shutil.get_terminal_size((160, 24)).columns * 4
     if len(lines) > 250:
         interesting = [line for line in lines[:-200]

@@ -227,7 +227,7 @@ static enum pl_err on_receive(struct pl_link *link, struct pl_input in, size_t *
     if (!nl->has_input && all.len && begin_input(nl, all.data[0], &err))
         return err;
     while (used < all.len && !link->is_waiting && link->is_open) {
-        size_t n;
+        size_t n = 0; /* gcc cannot see that on_request sets it unless it fails. */
         in.bytes = pl_bytes_from(all, used);
         err = on_request(nl, in, &last, &n);
         if (err)
