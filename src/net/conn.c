@@ -133,7 +133,7 @@ static void linger(struct pl_conn *conn)
     pl_input_start(conn);
     /* A WebSocket ends with the peer's close frame, and then by us (RFC 6455, section 7.1.1). */
     uv_os_fd_t fd;
-    if (!ws && uv_fileno(&conn->handle, &fd) == 0)
+    if ((!ws || pl_ws_layer_has_failed(ws)) && uv_fileno(&conn->handle, &fd) == 0)
         (void)shutdown(fd, SHUT_WR);
 }
 
@@ -148,6 +148,7 @@ static void tell_owner(struct pl_conn *conn)
     if (conn->is_told)
         return;
     conn->is_told = true;
+    conn->is_paused = conn->is_resuming = false; /* from here on what comes is read to be dropped */
     pl_heap_remove(&conn->reactor->heap, &conn->timer);
     conn->tail = pl_shared_unref(conn->tail);
     conn->listener->ops->on_close(conn, conn->why, conn->layers ? conn->layers->diag : NULL);

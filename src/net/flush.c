@@ -30,18 +30,22 @@ void pl_chain_add(struct pl_chain *chain, struct pl_chunk *chunk)
 enum pl_err pl_chain_append(
     struct pl_output_pool *pool, struct pl_chain *chain, const void *bytes, size_t len)
 {
-    if (!len)
-        return PL_OK;
-    struct pl_chunk *tail = chain->tail;
-    if (!tail || tail->room < len) {
-        tail = pl_chunk_new(pool, len);
-        if (!tail)
-            return PL_NO_MEMORY;
-        pl_chain_add(chain, tail);
+    const uint8_t *from = bytes;
+    while (len) {
+        struct pl_chunk *tail = chain->tail;
+        if (!tail || !tail->room) {
+            tail = pl_chunk_new(pool, len < PL_CHUNK_LARGE ? len : PL_CHUNK_LARGE);
+            if (!tail)
+                return PL_NO_MEMORY;
+            pl_chain_add(chain, tail);
+        }
+        size_t part = len < tail->room ? len : tail->room;
+        memcpy(tail->bytes + (tail->cap - tail->room), from, part);
+        tail->len += (uint32_t)part;
+        tail->room -= (uint32_t)part;
+        from += part;
+        len -= part;
     }
-    memcpy(tail->bytes + (tail->cap - tail->room), bytes, len);
-    tail->len += (uint32_t)len;
-    tail->room -= (uint32_t)len;
     return PL_OK;
 }
 

@@ -122,11 +122,9 @@ static enum pl_err keep_tail(
     return PL_OK;
 }
 
-void pl_input_stream(struct pl_conn *conn, const struct pl_region *region, size_t n)
+/* Gives the owner what the region holds, keeps what it leaves. */
+static void give(struct pl_conn *conn, const struct pl_region *region, size_t len)
 {
-    size_t len = region->tail_len + n;
-    if (conn->state != CONN_OPEN)
-        return;
     bool was_tls = pl_conn_is_tls(conn), was_websocket = pl_conn_is_websocket(conn);
     size_t used = 0;
     if (!conn->is_paused && len) {
@@ -142,11 +140,9 @@ void pl_input_stream(struct pl_conn *conn, const struct pl_region *region, size_
     const uint8_t *rest = region->at + used;
     size_t rest_len = len - used;
     if (!was_tls && pl_conn_is_tls(conn)) {
-        /* The peer's ClientHello, or its beginning. The bytes outlive the tail that they may be. */
-        struct pl_shared *tail = conn->tail;
-        conn->tail = NULL;
+        /* The peer's ClientHello, or its beginning. */
+        conn->tail = pl_shared_unref(conn->tail);
         pl_tls_layer_feed(conn, rest, rest_len);
-        pl_shared_unref(tail);
         return;
     }
     if (!was_websocket && pl_conn_is_websocket(conn) && rest_len) {
@@ -160,25 +156,53 @@ void pl_input_stream(struct pl_conn *conn, const struct pl_region *region, size_
         pl_conn_close(conn, err, NULL);
 }
 
+/* A region in use: whoever wants room meanwhile finds it behind. */
+struct pin {
+    struct pl_shared *buffer; /* one reference: it may be the tail, which may go */
+    uint32_t begin;
+    bool is_ours;
+};
+
+static struct pin pin(struct pl_reactor *r, const struct pl_region *region, size_t n)
+{
+    struct pin p = {.buffer = pl_shared_ref(region->buffer), .begin = r->buffer_used};
+    p.is_ours = r->buffer_count && p.buffer == r->buffers[r->buffer_at];
+    size_t end = (size_t)(region->at - p.buffer->data) + region->tail_len + n;
+    end = (end + 15) & ~(size_t)15;
+    if (end > p.buffer->cap)
+        end = p.buffer->cap;
+    if (p.is_ours && end > r->buffer_used)
+        r->buffer_used = (uint32_t)end;
+    return p;
+}
+
+static void unpin(struct pl_reactor *r, struct pin p)
+{
+    bool is_free = p.is_ours && p.buffer == r->buffers[r->buffer_at];
+    pl_shared_unref(p.buffer);
+    /* Nobody has kept a reference: the same place, still in the cache, serves again. */
+    if (is_free && pl_shared_is_mine(p.buffer))
+        r->buffer_used = p.begin;
+}
+
+void pl_input_stream(struct pl_conn *conn, const struct pl_region *region, size_t n)
+{
+    if (conn->state != CONN_OPEN)
+        return;
+    struct pin p = pin(conn->reactor, region, n);
+    give(conn, region, region->tail_len + n);
+    unpin(conn->reactor, p);
+}
+
 void pl_input_commit(struct pl_conn *conn, const struct pl_region *region, size_t n)
 {
-    struct pl_reactor *r = conn->reactor;
-    struct pl_shared *buffer = pl_shared_ref(region->buffer); /* may be the tail, which may go */
-    bool is_ours = r->buffer_count && buffer == r->buffers[r->buffer_at];
-    uint32_t begin = r->buffer_used;
-    if (is_ours) {
-        /* Whoever wants room meanwhile finds it behind. */
-        size_t used = (size_t)(region->at - buffer->data) + region->tail_len + n;
-        used = (used + 15) & ~(size_t)15;
-        r->buffer_used = (uint32_t)(used < buffer->cap ? used : buffer->cap);
-    }
-    if (pl_conn_is_websocket(conn))
-        pl_ws_layer_feed(conn, region, n);
-    else
+    if (!pl_conn_is_websocket(conn)) {
         pl_input_stream(conn, region, n);
-    pl_shared_unref(buffer);
-    if (is_ours && buffer == r->buffers[r->buffer_at] && pl_shared_is_mine(buffer))
-        r->buffer_used = begin;
+        return;
+    }
+    struct pin p = pin(conn->reactor, region, n);
+    pl_ws_layer_feed(conn, region, n);
+    unpin(conn->reactor, p);
 }
 
 static bool may_read(const struct pl_conn *conn)

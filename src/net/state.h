@@ -216,7 +216,7 @@ struct pl_layers *pl_conn_layers(struct pl_conn *conn); /* makes them; NULL: no 
 enum pl_err pl_input_region(struct pl_conn *conn, struct pl_region *out);
 /* n bytes were put into the region: through the WebSocket to the owner. */
 void pl_input_commit(struct pl_conn *conn, const struct pl_region *region, size_t n);
-/* tail_len + n bytes of the stream itself. */
+/* The same with n bytes of the stream itself. */
 void pl_input_stream(struct pl_conn *conn, const struct pl_region *region, size_t n);
 void pl_input_start(struct pl_conn *conn);
 /* Gives the owner what waits, reads the socket again. */
@@ -256,6 +256,8 @@ enum pl_err pl_ws_layer_frame(struct pl_conn *conn, struct pl_chain *to, bool *o
 void pl_ws_layer_goodbye(struct pl_conn *conn, struct pl_chain *to);
 /* Did the peer's close frame come? */
 bool pl_ws_layer_is_over(const struct pl_ws_layer *ws);
+/* Did the peer break the rules, so that nothing more is read of it? */
+bool pl_ws_layer_has_failed(const struct pl_ws_layer *ws);
 void pl_ws_layer_set_close(struct pl_ws_layer *ws, uint16_t code, const char *reason);
 
 /* gate.c */
