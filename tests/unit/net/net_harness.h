@@ -176,18 +176,14 @@ static inline enum pl_err harness_fill(struct pl_conn *conn, uint32_t len)
     return err;
 }
 
-static inline enum pl_err harness_on_input(
-    struct pl_conn *conn, struct pl_conn_input in, size_t *out_used)
+static _Thread_local bool harness_is_paused;
+
+/* One command at the front of bytes; *out_used 0: more is needed. */
+static inline enum pl_err harness_step(
+    struct pl_conn *conn, struct pl_shared *buffer, struct pl_bytes bytes, size_t *out_used)
 {
-    struct harness *h = harness_of(conn);
     struct pl_output *out = pl_conn_output(conn);
-    struct pl_bytes bytes = in.bytes;
     char text[600];
-    atomic_fetch_add(&h->inputs, 1);
-    if (bytes.len > atomic_load(&h->most))
-        atomic_store(&h->most, bytes.len);
-    if (in.kind != PL_CONN_STREAM)
-        return pl_conn_send_message(conn, in.kind, bytes);
     switch (bytes.len ? bytes.data[0] : 0) {
     case 'C':
         *out_used = bytes.len;
@@ -208,6 +204,7 @@ static inline enum pl_err harness_on_input(
     case 'P':
         *out_used = 1;
         pl_conn_pause(conn);
+        harness_is_paused = true;
         pl_conn_set_timer(conn, pl_reactor_now_ms(pl_conn_reactor(conn)) + 20);
         return PL_OK;
     case 'G':
@@ -251,7 +248,32 @@ static inline enum pl_err harness_on_input(
         break;
     }
     *out_used = bytes.len;
-    return pl_output_append_shared(out, in.buffer, bytes);
+    return pl_output_append_shared(out, buffer, bytes);
+}
+
+static inline enum pl_err harness_on_input(
+    struct pl_conn *conn, struct pl_conn_input in, size_t *out_used)
+{
+    struct harness *h = harness_of(conn);
+    struct pl_bytes bytes = in.bytes;
+    bool was_tls = pl_conn_is_tls(conn);
+    size_t used = 1;
+    enum pl_err err = PL_OK;
+    atomic_fetch_add(&h->inputs, 1);
+    if (bytes.len > atomic_load(&h->most))
+        atomic_store(&h->most, bytes.len);
+    if (in.kind != PL_CONN_STREAM)
+        return pl_conn_send_message(conn, in.kind, bytes);
+    while (!err && used && bytes.len) {
+        used = 0;
+        err = harness_step(conn, in.buffer, bytes, &used);
+        bytes = pl_bytes_from(bytes, used);
+        *out_used += used;
+        if (harness_is_paused || pl_conn_is_tls(conn) != was_tls)
+            break;
+    }
+    harness_is_paused = false;
+    return err;
 }
 
 static const struct pl_conn_ops harness_ops = {
@@ -275,10 +297,9 @@ static inline void harness_start(
     h->shard_count = reactors;
     for (unsigned i = 0; i < reactors; i++) {
         struct harness_shard *shard = &h->shards[i];
-        if (!CHECK_EQ(pl_reactor_new(
-                          &(struct pl_reactor_options){.ops = &harness_reactor_ops,
-                              .context = shard,
-                              .outputs = &shard->outputs},
+        if (!CHECK_EQ(pl_reactor_new(&(struct pl_reactor_options){.ops = &harness_reactor_ops,
+                                         .context = shard,
+                                         .outputs = &shard->outputs},
                           &shard->reactor, &diag),
                 PL_OK))
             abort();

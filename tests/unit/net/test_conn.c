@@ -76,11 +76,10 @@ TEST(a_port_in_use_is_told)
     CHECK(pl_listener_port(h.listener) != 0);
     CHECK_STR(pl_listener_host(h.listener), "127.0.0.1");
     CHECK(pl_listener_is_loopback(h.listener));
-    CHECK_EQ(pl_listener_open(
-                 &(struct pl_listener_options){.host = "127.0.0.1",
-                     .port = pl_listener_port(h.listener),
-                     .reactors = &reactor,
-                     .reactor_count = 1},
+    CHECK_EQ(pl_listener_open(&(struct pl_listener_options){.host = "127.0.0.1",
+                                  .port = pl_listener_port(h.listener),
+                                  .reactors = &reactor,
+                                  .reactor_count = 1},
                  &second, &diag),
         PL_EXISTS);
     CHECK_EQ(diag.code, EADDRINUSE);
@@ -97,9 +96,8 @@ TEST(ipv6_and_every_address_can_be_listened_on)
     for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
         struct pl_listener *l = NULL;
         CHECK_EQ(pl_listener_open(
-                     &(struct pl_listener_options){.host = hosts[i],
-                         .reactors = &reactor,
-                         .reactor_count = 1},
+                     &(struct pl_listener_options){
+                         .host = hosts[i], .reactors = &reactor, .reactor_count = 1},
                      &l, &diag),
             PL_OK);
         if (l)
