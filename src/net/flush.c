@@ -109,6 +109,7 @@ static struct pl_chunk **socket_head(struct pl_conn *conn)
 static void on_sent(struct pl_conn *conn, size_t n)
 {
     conn->bytes_out += n;
+    pl_reactor_count(&conn->reactor->bytes_out, n);
     struct pl_chunk **head = socket_head(conn);
     pl_chunk_advance(conn->reactor->outputs, head, n);
     if (is_layered(conn)) {

@@ -244,6 +244,7 @@ static void count_read(struct pl_conn *conn, size_t n)
     r->reader_bytes += n;
     r->turn_bytes += n;
     conn->bytes_in += n;
+    pl_reactor_count(&conn->reactor->bytes_in, n);
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)

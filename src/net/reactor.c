@@ -354,6 +354,16 @@ uv_loop_t *pl_reactor_loop(struct pl_reactor *r)
     return &r->loop;
 }
 
+uint64_t pl_reactor_bytes_in(const struct pl_reactor *reactor)
+{
+    return atomic_load_explicit(&reactor->bytes_in, memory_order_relaxed);
+}
+
+uint64_t pl_reactor_bytes_out(const struct pl_reactor *reactor)
+{
+    return atomic_load_explicit(&reactor->bytes_out, memory_order_relaxed);
+}
+
 size_t pl_reactor_conn_count(const struct pl_reactor *r)
 {
     return atomic_load_explicit(&r->conn_count, memory_order_relaxed);

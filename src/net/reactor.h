@@ -86,6 +86,9 @@ struct uv_loop_s *pl_reactor_loop(struct pl_reactor *reactor);
 
 /* How many connections it has. Any thread. */
 size_t pl_reactor_conn_count(const struct pl_reactor *reactor);
+/* Bytes that came from and went to the sockets of its connections so far. Any thread. */
+uint64_t pl_reactor_bytes_in(const struct pl_reactor *reactor);
+uint64_t pl_reactor_bytes_out(const struct pl_reactor *reactor);
 /* Calls visit for each open connection. visit may close it. */
 void pl_reactor_each_conn(
     struct pl_reactor *reactor, void (*visit)(struct pl_conn *conn, void *context), void *context);

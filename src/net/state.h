@@ -59,6 +59,7 @@ struct pl_reactor {
     uint32_t next_target;          /* which of a listener's reactors is next */
     atomic_size_t conn_count;
     atomic_uint lag_ms;
+    _Atomic uint64_t bytes_in, bytes_out; /* of all its connections, those that ended too */
     pthread_t thread;
     bool has_thread;
 
@@ -179,6 +180,13 @@ struct pl_conn {
 
 /* What a deadline in the heap is embedded in. */
 enum { DEADLINE_TIMER, DEADLINE_CONN };
+
+/* One writer, so no locked instruction. */
+static inline void pl_reactor_count(_Atomic uint64_t *counter, uint64_t n)
+{
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 /* reactor.c */
 void pl_reactor_begin_turn(struct pl_reactor *r);

@@ -93,6 +93,7 @@ struct pl_link {
 struct pl_protocol {
     const char *name;
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */
+    bool refuses_text; /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
     size_t link_size; /* bytes of its struct that begins with struct pl_link; allocated zeroed with
                          the connection, and freed with it after `closed` */
 

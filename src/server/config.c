@@ -327,6 +327,14 @@ static enum pl_err apply_variable(
     const char *rest = name + sizeof prefix - 1;
     if (variable_path(&pl_config_root, rest, strlen(rest), path, sizeof path))
         return set_path(r, root, path, equals + 1, name);
+    /* Those of the client commands, and what Kubernetes sets for a service of our name. */
+    static const char *const others[] = {
+        "URL", "USER", "PASSWORD", "TOKEN", "PORT", "PORT_", "SERVICE_"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        size_t len = strlen(others[i]);
+        if (strncmp(rest, others[i], len) == 0 && (rest[len] == '\0' || others[i][len - 1] == '_'))
+            return PL_OK;
+    }
     if (on_unknown)
         on_unknown(name);
     return PL_OK;

@@ -80,6 +80,11 @@ struct pl_config_client {
 #include "server/config.def"
 };
 
+struct pl_config_mqtt {
+#define PL_MQTT PL_MEMBER
+#include "server/config.def"
+};
+
 struct pl_config_calls {
 #define PL_CALLS PL_MEMBER
 #include "server/config.def"
@@ -150,6 +155,7 @@ struct pl_config {
     struct pl_config_tls_files tls;
     struct pl_config_limits limits;
     struct pl_config_client client;
+    struct pl_config_mqtt mqtt;
     struct pl_config_calls calls;
     struct pl_config_drain drain;
     struct pl_config_admin admin;

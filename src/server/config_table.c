@@ -66,6 +66,12 @@ SECTION(client_section, "client", pl_config_client, client_keys,
     "How each connection is treated. A listener may have a `client` section of its own; what that "
     "does not say is as here.");
 
+static const struct pl_config_key mqtt_keys[] = {
+#define PL_MQTT(...) KEY(pl_config_mqtt, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(mqtt_section, "mqtt", pl_config_mqtt, mqtt_keys, "What is special to MQTT.");
+
 static const struct pl_config_key calls_keys[] = {
 #define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
 #include "server/config.def"
@@ -145,9 +151,10 @@ static const struct pl_config_key root_keys[] = {
             NESTED(pl_config, limits, SECTION, limits_section)
     /* Before the listeners, whose `client` begins as a copy of this. */
     NESTED(pl_config, client, SECTION, client_section) NESTED(pl_config, listeners, ITEMS,
-        listener_section) NESTED(pl_config, admin, SECTION, admin_section) NESTED(pl_config, calls,
-        SECTION, calls_section) NESTED(pl_config, history, ITEMS, history_section) NESTED(pl_config,
-        realms, ITEMS, realm_section) NESTED(pl_config, drain, SECTION, drain_section)};
+        listener_section) NESTED(pl_config, mqtt, SECTION, mqtt_section) NESTED(pl_config, admin,
+        SECTION, admin_section) NESTED(pl_config, calls, SECTION, calls_section) NESTED(pl_config,
+        history, ITEMS, history_section) NESTED(pl_config, realms, ITEMS, realm_section)
+        NESTED(pl_config, drain, SECTION, drain_section)};
 
 const struct pl_config_section pl_config_root = {
     "", "", sizeof(struct pl_config), root_keys, sizeof root_keys / sizeof root_keys[0]};

@@ -4,13 +4,27 @@
 #ifndef PL_SERVER_REGISTRY_H
 #define PL_SERVER_REGISTRY_H
 
+#include "protocols/mqtt/mqtt.h"
+#include "protocols/nats/nats.h"
 #include "protocols/protocol.h"
+
+struct pl_config;
 
 /* NULL-terminated. In the order in which a shared port asks them about first bytes. */
 extern const struct pl_protocol *const pl_registry_protocols[];
 
 /* NULL: no such protocol. */
 const struct pl_protocol *pl_registry_find(const char *name);
+/* The protocols' own keys, as they want them. */
+struct pl_protocol_options {
+    struct pl_mqtt_options mqtt;
+    struct pl_nats_options nats;
+};
+
+void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out);
+/* Of these what pl_link_config.options of that protocol points to; NULL: it has none. */
+const void *pl_registry_options(
+    const struct pl_protocol *protocol, const struct pl_protocol_options *options);
 /* "mqtt, nats, redis", for people. */
 const char *pl_registry_names(void);
 

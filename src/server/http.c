@@ -1,0 +1,280 @@
+/*
+ * HTTP on shared ports and on the admin listener: WebSocket upgrades, and small answers.
+ *
+ *     shared   upgrades, /healthz, /readyz
+ *     admin    /healthz, /readyz, /metrics, /connections, /subscriptions
+ *
+ * Browsers (DESIGN section 5): a right that comes by itself, such as anonymous' or simply reaching
+ * a loopback address, needs an Origin that is absent, the same, loopback or listed, and on loopback
+ * a Host that is loopback or listed. A WebSocket that fails this may still log in by its protocol;
+ * every other request is refused.
+ */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "net/upgrade.h"
+#include "server/state.h"
+
+static const char text_type[] = "text/plain; charset=utf-8";
+
+static bool list_has(const struct pl_text_list *list, struct pl_bytes text)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (pl_bytes_equal_nocase(pl_bytes_text(list->items[i]), text))
+            return true;
+    }
+    return false;
+}
+
+static bool is_host_fine(const struct pl_place *place, const struct pl_http_request *request)
+{
+    if (!pl_listener_is_loopback(place->listener))
+        return true;
+    struct pl_bytes host = pl_http_header(request, "host");
+    struct pl_http_authority authority;
+    if (!host.data)
+        return request->minor == 0; /* HTTP/1.0 need not tell; browsers do. */
+    if (pl_http_parse_authority(host, &authority))
+        return false;
+    const struct pl_text_list *hosts =
+        place->port ? &place->port->config->hosts : &place->server->config->admin.hosts;
+    return pl_http_is_loopback(authority.host) || list_has(hosts, authority.host);
+}
+
+static bool is_origin_fine(const struct pl_place *place, const struct pl_http_request *request)
+{
+    static const struct pl_text_list nothing;
+    const struct pl_text_list *origins = place->port ? &place->port->config->origins : &nothing;
+    switch (pl_http_origin(request)) {
+    case PL_HTTP_ORIGIN_ABSENT:
+    case PL_HTTP_ORIGIN_SAME:
+    case PL_HTTP_ORIGIN_LOOPBACK:
+        return true;
+    case PL_HTTP_ORIGIN_OTHER:
+        break;
+    }
+    return list_has(origins, PL_BYTES("*")) || list_has(origins, pl_http_header(request, "origin"));
+}
+
+static void refuse(
+    struct pl_conn *conn, const struct pl_http_request *request, unsigned status, const char *why)
+{
+    struct pl_shard *shard = pl_conn_shard(conn);
+    if (pl_log_is_on(PL_LOG_DEBUG) || (status == 403 && pl_shard_may_log(shard))) {
+        struct pl_bytes address = pl_conn_address(conn);
+        pl_log(status == 403 ? PL_LOG_INFO : PL_LOG_DEBUG, "request_refused",
+            "address=%.*s path=%.*s status=%u why=\"%s\"", (int)address.len, address.data,
+            (int)(request->path.len < 100 ? request->path.len : 100), request->path.data, status,
+            why);
+    }
+    char body[200];
+    int len = snprintf(body, sizeof body, "%s: %s\n", pl_http_reason(status), why);
+    pl_conn_answer(conn, &(struct pl_http_answer){.status = status,
+                             .type = text_type,
+                             .body = pl_bytes_of(body, (size_t)len),
+                             .is_head = pl_bytes_equal(request->method, PL_BYTES("HEAD"))});
+}
+
+/* ---- WebSockets ---- */
+
+static const struct pl_protocol *by_subprotocol(const struct pl_port *port, const char *name)
+{
+    for (const struct pl_protocol *const *p = port->protocols; *p; p++) {
+        for (const char *const *s = (*p)->websocket; s && *s; s++) {
+            if (strcmp(*s, name) == 0)
+                return *p;
+        }
+    }
+    return NULL;
+}
+
+static const struct pl_protocol *by_path(const struct pl_port *port, struct pl_bytes path)
+{
+    const struct pl_text_pairs *paths = &port->config->websocket_paths;
+    for (uint32_t i = 0; i < paths->count; i++) {
+        if (!pl_bytes_equal(pl_bytes_text(paths->items[i].key), path))
+            continue;
+        for (const struct pl_protocol *const *p = port->protocols; *p; p++) {
+            if (strcmp((*p)->name, paths->items[i].value) == 0)
+                return *p;
+        }
+    }
+    return NULL;
+}
+
+static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
+    const struct pl_http_request *request, struct pl_bytes rest)
+{
+    const struct pl_port *port = place->port;
+    bool is_ambient = is_host_fine(place, request) && is_origin_fine(place, request);
+    struct pl_upgrade up = {0};
+    if (!is_ambient && !pl_config_has_auth(place->server->config)) {
+        refuse(conn, request, 403, "this Origin or Host may not use a server without logins");
+        return;
+    }
+    if (pl_upgrade_check(request, rest, port->subprotocols, true, &up)) {
+        pl_conn_answer_status(conn, up.status);
+        return;
+    }
+    if (up.asked_subprotocol && !up.subprotocol) {
+        refuse(conn, request, 400, "none of these subprotocols is spoken here");
+        return;
+    }
+    const struct pl_protocol *protocol =
+        up.subprotocol ? by_subprotocol(port, up.subprotocol) : by_path(port, request->path);
+    if (!protocol) {
+        refuse(conn, request, 404, "no protocol at this path; name a subprotocol");
+        return;
+    }
+    struct pl_websocket_options options = {
+        .is_stream = true,
+        .refuses_text = protocol->refuses_text,
+        .message_max = port->config->client.packet_before_login > UINT32_MAX
+                           ? UINT32_MAX
+                           : (uint32_t)port->config->client.packet_before_login,
+    };
+    enum pl_err err = pl_upgrade_accept(conn, request, &up, options);
+    if (!err)
+        err = pl_connection_speak_websocket(conn, protocol, request, is_ambient);
+    if (err)
+        pl_conn_close(conn, err, NULL);
+}
+
+/* ---- Small answers ---- */
+
+static void answer_health(struct pl_conn *conn, const struct pl_http_request *request)
+{
+    pl_conn_answer(conn, &(struct pl_http_answer){.status = 200,
+                             .type = text_type,
+                             .body = PL_BYTES("ok\n"),
+                             .keeps_alive = request->keeps_alive,
+                             .is_head = pl_bytes_equal(request->method, PL_BYTES("HEAD"))});
+}
+
+static void answer_index(struct pl_conn *conn, const struct pl_http_request *request)
+{
+    pl_conn_answer(conn,
+        &(struct pl_http_answer){.status = 200,
+            .type = text_type,
+            .body = PL_BYTES("Parley " PARLEY_VERSION "\n"
+                             "/metrics        counters, for Prometheus\n"
+                             "/healthz        is the process alive?\n"
+                             "/readyz         does a message go through it?\n"
+                             "/connections    who is here; ?limit=100&after=ID\n"
+                             "/subscriptions  who wants what; ?limit=100&offset=0&subject=NAME\n"),
+            .keeps_alive = request->keeps_alive,
+            .is_head = pl_bytes_equal(request->method, PL_BYTES("HEAD"))});
+}
+
+static const struct {
+    const char *path;
+    bool on_shared; /* also where clients are */
+    void (*answer)(struct pl_conn *conn, const struct pl_http_request *request);
+} routes[] = {
+    {"/healthz", true, answer_health},
+    {"/readyz", true, pl_ready_ask},
+    {"/metrics", false, pl_admin_metrics},
+    {"/connections", false, pl_admin_connections},
+    {"/subscriptions", false, pl_admin_subscriptions},
+    {"/", false, answer_index},
+};
+
+static void serve_small(
+    struct pl_conn *conn, const struct pl_place *place, const struct pl_http_request *request)
+{
+    if (!is_host_fine(place, request) || !is_origin_fine(place, request)) {
+        refuse(conn, request, 403, "not for this Origin or Host");
+        return;
+    }
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (!pl_bytes_equal(pl_bytes_text(routes[i].path), request->path) ||
+            (place->port && !routes[i].on_shared))
+            continue;
+        if (!pl_bytes_equal(request->method, PL_BYTES("GET")) &&
+            !pl_bytes_equal(request->method, PL_BYTES("HEAD")))
+            refuse(conn, request, 405, "GET and HEAD are answered");
+        else
+            routes[i].answer(conn, request);
+        return;
+    }
+    refuse(conn, request, 404, "there is nothing at this path");
+}
+
+enum pl_err pl_http_serve(
+    struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used)
+{
+    struct pl_http_request request;
+    unsigned status = 400;
+    *out_used = 0;
+    enum pl_err err = pl_http_parse(in, &request, &status);
+    if (err == PL_NEED_MORE)
+        return PL_OK;
+    if (err) {
+        pl_count(&pl_conn_shard(conn)->worker->counters.malformed, 1);
+        pl_conn_answer_status(conn, status);
+        *out_used = in.len;
+        return PL_OK;
+    }
+    *out_used = request.head_len;
+    bool is_upgrade = place->port && pl_upgrade_is_asked(&request);
+    if (is_upgrade) {
+        serve_upgrade(conn, place, &request, pl_bytes_from(in, request.head_len));
+    } else {
+        /* We answer nothing that has a body: what follows the head is not read as a request. */
+        if (request.content_length || request.is_chunked)
+            request.keeps_alive = false;
+        serve_small(conn, place, &request);
+        if (pl_conn_is_open(conn))
+            pl_conn_set_timer(conn, pl_reactor_now_ms(pl_conn_reactor(conn)) +
+                                        place->server->config->client.ping_interval_ms);
+    }
+    return PL_OK;
+}
+
+/* ---- Answers that come later ---- */
+
+struct pl_answer *pl_answer_begin(struct pl_conn *conn, const struct pl_http_request *request)
+{
+    struct pl_answer *answer = pl_zalloc(sizeof *answer);
+    if (!answer) {
+        pl_conn_answer_status(conn, 503);
+        return NULL;
+    }
+    answer->conn = conn;
+    answer->shard = pl_conn_shard(conn);
+    answer->is_head = pl_bytes_equal(request->method, PL_BYTES("HEAD"));
+    answer->keeps_alive = request->keeps_alive;
+    pl_connection_set_answer(conn, answer);
+    pl_conn_pause(conn);
+    return answer;
+}
+
+/* On the connection's shard. */
+static void give_answer(struct pl_post *post, void *context)
+{
+    struct pl_answer *answer = PL_CONTAINER(post, struct pl_answer, post);
+    struct pl_conn *conn = answer->conn;
+    (void)context;
+    if (conn) {
+        pl_connection_set_answer(conn, NULL);
+        pl_conn_answer(conn, &(struct pl_http_answer){.status = answer->status,
+                                 .type = answer->type,
+                                 .body = pl_bytes_of(answer->body, answer->len),
+                                 .keeps_alive = answer->keeps_alive,
+                                 .is_head = answer->is_head});
+        if (answer->keeps_alive)
+            pl_conn_resume(conn);
+    }
+    pl_free(answer->body);
+    pl_free(answer);
+}
+
+void pl_answer_send(
+    struct pl_answer *answer, unsigned status, const char *type, char *body_moved, size_t len)
+{
+    answer->status = status;
+    answer->type = type;
+    answer->body = body_moved;
+    answer->len = len;
+    answer->post.run = give_answer;
+    pl_reactor_post(answer->shard->reactor, &answer->post);
+}

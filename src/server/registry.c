@@ -1,0 +1,61 @@
+#include "server/registry.h"
+
+#include <string.h>
+
+#include "protocols/redis/redis.h"
+#include "server/config.h"
+
+const struct pl_protocol *const pl_registry_protocols[] = {
+    &pl_mqtt_protocol,
+    &pl_redis_protocol,
+    &pl_nats_protocol,
+    NULL,
+};
+
+const struct pl_protocol *pl_registry_find(const char *name)
+{
+    for (const struct pl_protocol *const *p = pl_registry_protocols; *p; p++) {
+        if (strcmp((*p)->name, name) == 0)
+            return *p;
+    }
+    return NULL;
+}
+
+const char *pl_registry_names(void)
+{
+    return "mqtt, nats, redis";
+}
+
+void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out)
+{
+    const struct pl_config_mqtt *mqtt = &config->mqtt;
+    uint64_t expiry_s = config->limits.session_expiry_ms / 1000;
+    out->mqtt = (struct pl_mqtt_options){
+        .receive_max = (uint16_t)mqtt->receive_maximum,
+        .inflight_max = (uint16_t)mqtt->inflight,
+        .queue_count_max = mqtt->queue,
+        .queue_bytes_max = mqtt->queue_bytes,
+        .topic_alias_max = (uint16_t)mqtt->topic_aliases,
+        .topic_alias_out_max = (uint16_t)mqtt->topic_aliases_out,
+        .session_expiry_max_s = expiry_s > UINT32_MAX ? UINT32_MAX : (uint32_t)expiry_s,
+        .keep_alive_max_s =
+            (uint16_t)(mqtt->keep_alive_max_ms > 65535000 ? 0
+                                                          : (mqtt->keep_alive_max_ms + 999) / 1000),
+        .client_id_max = (uint16_t)mqtt->client_id,
+        .user_properties_max = mqtt->user_properties,
+        .qos_max = (uint8_t)mqtt->qos,
+        .retain_available = mqtt->retain,
+        .wildcard_available = mqtt->wildcards,
+        .subscription_id_available = mqtt->subscription_ids,
+        .shared_available = mqtt->shared_subscriptions,
+    };
+    out->nats = (struct pl_nats_options){.payload_max = (uint32_t)config->limits.payload};
+}
+
+const void *pl_registry_options(
+    const struct pl_protocol *protocol, const struct pl_protocol_options *options)
+{
+    if (protocol == &pl_mqtt_protocol)
+        return &options->mqtt;
+    return protocol == &pl_nats_protocol ? &options->nats : NULL;
+}

@@ -1,0 +1,239 @@
+/*
+ * What the files of the server share and nobody else sees.
+ *
+ *     server.c      start, reload, drain, end        connection.c  net's connection ↔ a protocol's
+ *     ports.c       listeners, their table           http.c        requests: upgrades, small
+ * answers login.c       hooks.login → auth               admin.c       /metrics, /connections, …
+ *     sys.c         $SYS                             ready.c       /readyz
+ *
+ *     main thread   signals, reload; owns the server
+ *     shard         a reactor's thread: a worker and its connections
+ *     home          shard 0: ticks the realms, publishes $SYS, probes
+ */
+#ifndef PL_SERVER_STATE_H
+#define PL_SERVER_STATE_H
+
+#include <pthread.h>
+
+#include "auth/authenticator.h"
+#include "net/conn.h"
+#include "net/listener.h"
+#include "net/reactor.h"
+#include "net/tls.h"
+#include "server/config.h"
+#include "server/registry.h"
+
+enum {
+    PL_PROTOCOLS_MAX = 8,
+    PL_ADDRESSES_MAX = 16,   /* of one listener */
+    PL_TURN_EVERY_MS = 1000, /* the home's tick */
+    PL_LOGS_PER_SECOND = 10, /* lines that peers can cause, per shard */
+    PL_SHARD_SHIFT = 48,     /* a connection's id: shard + 1, then its number there */
+    PL_SUBPROTOCOLS_MAX = 16,
+};
+
+struct pl_server;
+struct pl_place;
+struct pl_probe;
+struct pl_sys;
+
+/* A thread with its reactor, worker and connections. All but the atomics is its own. */
+struct pl_shard {
+    struct pl_server *server;
+    struct pl_reactor *reactor; /* owned */
+    uint32_t index;
+    struct pl_worker *worker; /* one of server->workers */
+    uint64_t next_connection;
+    size_t queued_told; /* part of server->queued that is ours */
+    uint32_t stalled;   /* connections that wait for server->queued to fall */
+    uint32_t log_tokens;
+    uint64_t log_second;
+    uint64_t logs_lost;    /* lines that the rate limit swallowed since it last let one through */
+    struct pl_timer tick;  /* every second */
+    struct pl_timer drain; /* while the server goes down */
+    uint64_t drain_from_ms, drain_spread_ms;
+    struct pl_post drain_post, close_post;
+    bool is_drained; /* it counts in server->drained */
+};
+
+/* A configured listener. Constant after the start, but for what tls points at. */
+struct pl_port {
+    struct pl_server *server;
+    const struct pl_config_listener *config;
+    struct pl_realm *realm;
+    struct pl_tls_server *tls; /* borrowed; NULL: none */
+    const struct pl_protocol *protocols[PL_PROTOCOLS_MAX + 1];
+    const char *subprotocols[PL_SUBPROTOCOLS_MAX + 1];
+    struct pl_place *places; /* owned array, one per address that it listens on */
+    uint32_t place_count;
+    bool is_skipped; /* a default one whose port is in use */
+};
+
+/* One address of a port. Constant after the start. */
+struct pl_place {
+    struct pl_server *server;
+    struct pl_port *port; /* NULL: the admin listener */
+    struct pl_listener *listener;
+    struct pl_link_config links[PL_PROTOCOLS_MAX]; /* in the order of port->protocols */
+};
+
+/* Connections per user with a name. */
+struct pl_user_counts {
+    pthread_mutex_t lock;
+    struct pl_map map; /* struct user_count; under the lock */
+};
+
+struct pl_server {
+    struct pl_config *config; /* owned; of the start */
+    char *config_file;        /* owned; NULL: none */
+    const char *const *sets;  /* borrowed */
+    uint32_t set_count;
+    struct pl_protocol_options options;
+    char server_id[57];
+    char *data; /* owned; folder */
+    uint64_t started_ms, started_unix_ms;
+    struct pl_shard *shards;   /* owned array */
+    struct pl_worker *workers; /* owned array, one per shard */
+    struct pl_worker_hooks hooks;
+    uint32_t shard_count;
+    struct pl_realm **realms; /* owned array; main is the first */
+    uint32_t realm_count;
+    struct pl_auth *auth;
+    struct pl_gate *gate;
+    struct pl_tls_server *tls;      /* of tls.certificate; NULL: nobody wants it */
+    struct pl_tls_server **own_tls; /* by port; NULL: it has none of its own */
+    struct pl_port *ports;          /* owned array, one per configured listener */
+    uint32_t port_count;
+    struct pl_place *admin; /* owned array */
+    uint32_t admin_count;
+    bool admin_is_skipped;
+    struct pl_user_counts users;
+    struct pl_probe *probe; /* /readyz */
+    struct pl_sys *sys;
+    atomic_size_t queued; /* bytes that wait for clients, in all shards */
+    atomic_bool is_draining;
+    atomic_uint drained; /* shards that have no client any more, while the server goes down */
+};
+
+static inline struct pl_shard *pl_conn_shard(const struct pl_conn *conn)
+{
+    return pl_reactor_context(pl_conn_reactor(conn));
+}
+
+/* connection.c */
+struct pl_http_request;
+struct pl_connection;
+extern const struct pl_conn_ops pl_connection_ops;
+/* The ids, counters and names that /connections tells; on its shard. */
+struct pl_connection_facts {
+    uint64_t id;
+    const struct pl_place *place;
+    const struct pl_link *link; /* NULL: its protocol is not known yet */
+    uint64_t opened_ms;
+};
+struct pl_connection_facts pl_connection_facts(struct pl_conn *conn);
+/* From inside on_input: the WebSocket has been accepted; the connection speaks protocol from now
+ * on. */
+PL_MUST_USE enum pl_err pl_connection_speak_websocket(struct pl_conn *conn,
+    const struct pl_protocol *protocol, const struct pl_http_request *request, bool is_ambient);
+/* Lets those go on that were not read from. On the shard. */
+void pl_connection_unstall(struct pl_shard *shard);
+/* Tells its peer that the server goes down, once. False: it was told before. */
+bool pl_connection_drain(struct pl_conn *conn);
+/* For answers that come later; NULL: it waits for none. */
+struct pl_answer;
+void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer);
+/* A log line that a peer caused may be written now. */
+bool pl_shard_may_log(struct pl_shard *shard);
+
+/* http.c */
+/* One request on a shared port or the admin listener. */
+PL_MUST_USE enum pl_err pl_http_serve(
+    struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used);
+
+/*
+ * An answer that comes later, from other threads. Owned by whoever works on it, and given to
+ * pl_answer_send, on any thread, exactly once. The connection only knows it, to say that it is
+ * gone.
+ */
+struct pl_answer {
+    struct pl_post post;
+    struct pl_shard *shard;
+    struct pl_conn *conn; /* NULL: it is gone; the shard's */
+    unsigned status;
+    const char *type;
+    char *body; /* owned by pl_alloc; len bytes */
+    size_t len;
+    bool is_head, keeps_alive;
+};
+/* Pauses the connection until the answer comes. NULL: no memory. */
+PL_MUST_USE struct pl_answer *pl_answer_begin(
+    struct pl_conn *conn, const struct pl_http_request *request);
+/* body: moved, by pl_alloc. */
+void pl_answer_send(
+    struct pl_answer *answer, unsigned status, const char *type, char *body_moved, size_t len);
+
+/* admin.c, ready.c: the answers to requests. */
+void pl_admin_metrics(struct pl_conn *conn, const struct pl_http_request *request);
+void pl_admin_connections(struct pl_conn *conn, const struct pl_http_request *request);
+void pl_admin_subscriptions(struct pl_conn *conn, const struct pl_http_request *request);
+void pl_ready_ask(struct pl_conn *conn, const struct pl_http_request *request);
+
+/* ready.c: the probe's session. On the home shard. */
+PL_MUST_USE enum pl_err pl_probe_open(struct pl_server *server);
+void pl_probe_close(struct pl_server *server);
+struct pl_probe *pl_probe_free(struct pl_probe *probe);
+
+/* sys.c. On the home shard, every second. */
+PL_MUST_USE struct pl_sys *pl_sys_new(void);
+struct pl_sys *pl_sys_free(struct pl_sys *sys);
+void pl_sys_tick(struct pl_server *server, uint64_t now_ms);
+
+/* What the shards have counted. Any thread. */
+struct pl_totals {
+#define PL_COUNTER(name, help) uint64_t name;
+#include "core/counters.def"
+#undef PL_COUNTER
+    uint64_t connections; /* open now */
+};
+void pl_server_totals(const struct pl_server *server, struct pl_totals *out);
+
+/* shard.c */
+PL_MUST_USE enum pl_err pl_shards_open(struct pl_server *server, struct pl_diag *diag);
+PL_MUST_USE enum pl_err pl_shards_start(struct pl_server *server, struct pl_diag *diag);
+/* Any thread: goodbyes, spread over the time that the configuration says. */
+void pl_shards_drain(struct pl_server *server);
+/* Any thread: closes what is still open. */
+void pl_shards_close(struct pl_server *server);
+bool pl_shards_are_empty(const struct pl_server *server);
+/* Ends the threads. */
+void pl_shards_stop(struct pl_server *server);
+void pl_shards_free(struct pl_server *server);
+/* Runs on the home shard's thread while the caller waits. Not from a shard. */
+void pl_home_run(struct pl_server *server, void (*run)(struct pl_server *server));
+
+/* login.c */
+void pl_login_hook(
+    void *context, struct pl_session *session, const struct pl_credentials *shown, uint64_t token);
+/* What auth wants to know; texts are config's, arrays the arena's. */
+PL_MUST_USE enum pl_err pl_login_config(
+    const struct pl_config *config, struct pl_arena *arena, struct pl_auth_config *out);
+/* False: the user has connections_per_user already. On any thread. */
+bool pl_user_may_enter(struct pl_server *server, struct pl_bytes user);
+void pl_user_enter(struct pl_server *server, struct pl_bytes user);
+void pl_user_leave(struct pl_server *server, struct pl_bytes user);
+
+/* ports.c */
+/* Opens everything; nobody is served yet. PL_EXISTS, PL_CONFIG, PL_IO …: diag is one line. */
+PL_MUST_USE enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag);
+PL_MUST_USE enum pl_err pl_ports_start(struct pl_server *server, struct pl_diag *diag);
+void pl_ports_stop(struct pl_server *server);
+void pl_ports_free(struct pl_server *server);
+/* Loads every certificate anew, or for the first time. */
+PL_MUST_USE enum pl_err pl_ports_load_tls(
+    struct pl_server *server, const struct pl_config *config, struct pl_diag *diag);
+void pl_ports_print(const struct pl_server *server, FILE *out);
+PL_MUST_USE enum pl_err pl_ports_write(
+    const struct pl_server *server, const char *path, struct pl_diag *diag);
+
+#endif
