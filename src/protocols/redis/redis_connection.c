@@ -5,7 +5,6 @@
 
 const char pl_redis_hello_first[] =
     "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO "
-    "<proto> "
     "AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol "
     "version at the same time";
 

@@ -440,6 +440,13 @@ static enum pl_err take_array(struct pl_redis_link *link, struct pl_bytes in,
     return err;
 }
 
+/* A peer may send little before its login. A first request that is larger has it while it comes. */
+static void log_in_before_big_request(struct pl_redis_link *link, size_t waiting)
+{
+    if (waiting > PL_RESP_LOGIN_BULK_MAX && !link->session && may_still_log_in(link))
+        pl_redis_log_in(link, &(struct pl_credentials){0}, PL_REDIS_LOGIN_FIRST);
+}
+
 static enum pl_err redis_receive(struct pl_link *base, struct pl_input in, size_t *out_used)
 {
     struct pl_redis_link *link = pl_redis_link_of(base);
@@ -469,7 +476,9 @@ static enum pl_err redis_receive(struct pl_link *base, struct pl_input in, size_
         link->is_silent = link->skips = false;
         pl_redis_reply_error(link, "ERR %s", diag.text);
         pl_redis_close(link, PL_MALFORMED, diag.text);
-    } else if (err && err != PL_NEED_MORE) {
+    } else if (err == PL_NEED_MORE) {
+        log_in_before_big_request(link, in.bytes.len - at);
+    } else if (err) {
         pl_redis_close(link, err, NULL);
     }
     *out_used = link->is_done ? in.bytes.len : at;

@@ -27,13 +27,21 @@ enum pl_redis_kind pl_redis_form_kind(uint64_t form)
     return (enum pl_redis_kind)((form >> 1 & 3) - 1);
 }
 
+/* Our own reference: the core's goes when it lets go of the subscription, while deliveries from
+ * before are still on their way. */
+static const struct pl_bytes *name_of(const struct pl_subscription *sub)
+{
+    const char *at = (const char *)sub - offsetof(struct pl_redis_subscription, core);
+    return &((const struct pl_redis_subscription *)(const void *)at)->name->text;
+}
+
 static enum pl_err encode_as(unsigned resp, const struct pl_subscription *sub,
     const struct pl_message *message, struct pl_writer *w)
 {
     static const struct pl_bytes words[PL_REDIS_KIND_COUNT] = {{(const uint8_t *)"message", 7},
         {(const uint8_t *)"pmessage", 8}, {(const uint8_t *)"smessage", 8}};
     enum pl_redis_kind kind = pl_redis_form_kind(sub->form);
-    const struct pl_bytes *pattern = kind == PL_REDIS_PATTERN ? &sub->pattern->text : NULL;
+    const struct pl_bytes *pattern = kind == PL_REDIS_PATTERN ? name_of(sub) : NULL;
     pl_resp_write_message(w, resp, words[kind], pattern, message->subject, message->payload);
     return w->err;
 }
@@ -89,7 +97,7 @@ static bool may_share(
     if (!run->frames || form_resp(sub->form) != link->push_resp)
         return false;
     return pl_redis_form_kind(sub->form) != PL_REDIS_PATTERN ||
-           are_frames_ours(sub->pattern->text, run);
+           are_frames_ours(*name_of(sub), run);
 }
 
 void pl_redis_deliver(

@@ -1,0 +1,88 @@
+/*
+ * Three Redis connections on two reactors over the real core.
+ *
+ * The first byte says how they are configured. In the rest, 0x1D, 0x1E and 0x1F say whose bytes
+ * follow, 0x1C lets everything run, 0x1B lets that connection vanish and brings a new one, 0x1A
+ * lets time pass.
+ */
+#include "protocols/rig.h"
+
+#include "protocols/redis/redis.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { LOGIN = 1, SHARED = 2, SMALL = 4, TWO_WORKERS = 8 };
+
+/* "u" may do what begins with "u."; "r" everything; nobody else gets in where a login is needed. */
+static struct pl_identity *identify(struct rig *rig, const struct pl_credentials *shown)
+{
+    if (!shown->has_user)
+        return rig->config.requires_login ? NULL : pl_identity_new_all("", "all");
+    if (pl_bytes_equal(shown->user, PL_BYTES("r")))
+        return pl_identity_new_all("r", "all");
+    if (!pl_bytes_equal(shown->user, PL_BYTES("u")))
+        return NULL;
+    struct pl_identity *identity = pl_identity_new();
+    rig_require(identity != NULL, "no memory");
+    identity->user = PL_BYTES("u");
+    identity->expires_unix_ms = PL_NEVER;
+    for (int action = 0; action < PL_ACTION_COUNT; action++) {
+        struct pl_pattern *pattern = NULL;
+        rig_require(!pl_pattern_parse(PL_BYTES("u.>"), &pattern), "no pattern");
+        rig_require(
+            !pl_identity_add_pattern(identity, (enum pl_action)action, false, pattern), "no right");
+    }
+    return identity;
+}
+
+static struct rig_peer *replace(struct rig *rig, struct rig_peer *old, uint32_t worker)
+{
+    rig_cut(old);
+    rig_run(rig);
+    return rig->peer_count < RIG_PEERS ? rig_open(rig, &pl_redis_protocol, worker) : old;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct rig rig;
+    if (!size)
+        return 0;
+    uint8_t mode = data[0];
+    uint32_t workers = mode & TWO_WORKERS ? 2 : 1;
+    rig_init(&rig, workers);
+    rig.identify = identify;
+    rig.config.requires_login = mode & LOGIN;
+    rig.config.is_shared = mode & SHARED;
+    if (mode & SMALL) {
+        rig.out_max = 512;
+        rig.config.packet_max = 256;
+    }
+    struct rig_peer *peers[3];
+    for (uint32_t i = 0; i < 3; i++)
+        peers[i] = rig_open(&rig, &pl_redis_protocol, i % workers);
+    uint32_t at = 0;
+    for (size_t i = 1; i < size; i++) {
+        switch (data[i]) {
+        case 0x1A:
+            rig_pass(&rig, 4000);
+            break;
+        case 0x1B:
+            peers[at] = replace(&rig, peers[at], at % workers);
+            break;
+        case 0x1C:
+            rig_run(&rig);
+            break;
+        case 0x1D:
+        case 0x1E:
+        case 0x1F:
+            at = data[i] - 0x1Du;
+            break;
+        default:
+            rig_send(peers[at], &data[i], 1);
+            break;
+        }
+    }
+    rig_run(&rig);
+    rig_done(&rig);
+    return 0;
+}
