@@ -96,8 +96,7 @@ static bool may_share(
     /* HELLO may have changed the version since. */
     if (!run->frames || form_resp(sub->form) != link->push_resp)
         return false;
-    return pl_redis_form_kind(sub->form) != PL_REDIS_PATTERN ||
-           are_frames_ours(*name_of(sub), run);
+    return pl_redis_form_kind(sub->form) != PL_REDIS_PATTERN || are_frames_ours(*name_of(sub), run);
 }
 
 void pl_redis_deliver(
