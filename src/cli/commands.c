@@ -2,10 +2,24 @@
 
 #include <stddef.h>
 
+#define CLIENT_OPTIONS                                                                             \
+    "--server --user --password --token --tls-ca --tls-insecure --tls-first --help"
+
 const struct pl_command pl_commands[] = {
     {"serve", pl_cmd_serve, "run the server", "--config --set --data --ports-file --help"},
     {"check", pl_cmd_check, "look a configuration over, print the defaults",
         "--defaults --set --print-reference --print-metrics --help"},
+    {"pub", pl_cmd_pub, "publish a message",
+        "--header --content-type --ttl --reply --count --stdin-lines " CLIENT_OPTIONS},
+    {"sub", pl_cmd_sub, "print what is published",
+        "--queue --count --timeout --json --raw --headers " CLIENT_OPTIONS},
+    {"request", pl_cmd_request, "ask, and print the answer",
+        "--header --count --timeout --json --raw --headers " CLIENT_OPTIONS},
+    {"reply", pl_cmd_reply, "answer requests",
+        "--command --text --echo --queue --count --header " CLIENT_OPTIONS},
+    {"bench", pl_cmd_bench, "measure messages per second and their latency",
+        "pubsub fanout request --publishers --subscribers --size --count --seconds --window --rate "
+        "--json --quiet " CLIENT_OPTIONS},
     {"completion", pl_cmd_completion, "print a script that completes commands in your shell",
         "bash zsh --help"},
     {NULL, NULL, NULL, NULL},

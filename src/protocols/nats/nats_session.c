@@ -97,8 +97,6 @@ struct pl_bytes nats_quote(
 enum pl_err nats_fail(struct nats_link *nl, enum pl_err why, const char *words)
 {
     struct nats_session *s = nl->session;
-    if (why == PL_MALFORMED || why == PL_PROTOCOL || why == PL_TOO_LARGE)
-        pl_count(&nl->link.worker->counters.malformed, 1);
     if (!is_quiet(s)) {
         if (words)
             nats_answer_err(nl, pl_bytes_text(words));
