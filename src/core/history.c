@@ -371,8 +371,10 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, u
 {
     size_t count = 0;
     *out_end = true;
-    if (*offset >= h->last_offset)
+    if (*offset >= h->last_offset) {
+        *offset = h->last_offset;
         return 0;
+    }
     struct log_entry *e = NULL; /* the next to look at */
     const struct log_subject *only = NULL;
     uint32_t i = 0;
