@@ -34,8 +34,8 @@ static void nats_hello(struct wire_peer *p, struct buffer *out)
                      "\"no_responders\":true}\r\nPING\r\n");
 }
 
-static void nats_subscribe(struct wire_peer *p, struct buffer *out, const char *subject,
-    const char *queue, uint32_t id)
+static void nats_subscribe(
+    struct wire_peer *p, struct buffer *out, const char *subject, const char *queue, uint32_t id)
 {
     char line[512];
     (void)p;
@@ -53,6 +53,11 @@ static void nats_publish(struct wire_peer *p, struct buffer *out, const char *su
     buffer_add(out, line, (size_t)n);
     buffer_add(out, payload, len);
     buffer_add(out, "\r\n", 2);
+}
+
+static void nats_sync(struct buffer *out)
+{
+    buffer_text(out, "PING\r\n");
 }
 
 static enum found nats_next(struct wire_peer *p, const uint8_t *bytes, size_t len, size_t *used,
@@ -85,7 +90,8 @@ static enum found nats_next(struct wire_peer *p, const uint8_t *bytes, size_t le
     return FOUND_OTHER;
 }
 
-const struct wire wire_nats = {"nats", nats_hello, nats_subscribe, nats_publish, nats_next};
+const struct wire wire_nats = {
+    "nats", nats_hello, nats_subscribe, nats_publish, nats_sync, nats_next};
 
 /* ---- MQTT 3.1.1 ---- */
 
@@ -122,15 +128,12 @@ static void mqtt_hello(struct wire_peer *p, struct buffer *out)
 static void mqtt_topic(char *topic, const char *subject)
 {
     for (; *subject; subject++, topic++)
-        *topic = *subject == '.'   ? '/'
-                 : *subject == '*' ? '+'
-                 : *subject == '>' ? '#'
-                                   : *subject;
+        *topic = *subject == '.' ? '/' : *subject == '*' ? '+' : *subject == '>' ? '#' : *subject;
     *topic = 0;
 }
 
-static void mqtt_subscribe(struct wire_peer *p, struct buffer *out, const char *subject,
-    const char *queue, uint32_t id)
+static void mqtt_subscribe(
+    struct wire_peer *p, struct buffer *out, const char *subject, const char *queue, uint32_t id)
 {
     char topic[512], filter[600];
     (void)id;
@@ -159,6 +162,11 @@ static void mqtt_publish(struct wire_peer *p, struct buffer *out, const char *su
         buffer_add(out, packet, 2);
     }
     buffer_add(out, payload, len);
+}
+
+static void mqtt_sync(struct buffer *out)
+{
+    buffer_add(out, "\xC0\0", 2);
 }
 
 static enum found mqtt_next(struct wire_peer *p, const uint8_t *bytes, size_t len, size_t *used,
@@ -193,8 +201,9 @@ static enum found mqtt_next(struct wire_peer *p, const uint8_t *bytes, size_t le
         message->len = size - skip;
         return FOUND_MESSAGE;
     }
-    case 4: /* PUBACK */
-    case 9: /* SUBACK */
+    case 4:  /* PUBACK */
+    case 9:  /* SUBACK */
+    case 13: /* PINGRESP */
         p->acks++;
         return FOUND_OTHER;
     default:
@@ -202,7 +211,8 @@ static enum found mqtt_next(struct wire_peer *p, const uint8_t *bytes, size_t le
     }
 }
 
-const struct wire wire_mqtt = {"mqtt", mqtt_hello, mqtt_subscribe, mqtt_publish, mqtt_next};
+const struct wire wire_mqtt = {
+    "mqtt", mqtt_hello, mqtt_subscribe, mqtt_publish, mqtt_sync, mqtt_next};
 
 /* ---- Redis ---- */
 
@@ -221,8 +231,8 @@ static void redis_hello(struct wire_peer *p, struct buffer *out)
     buffer_text(out, "*1\r\n$4\r\nPING\r\n");
 }
 
-static void redis_subscribe(struct wire_peer *p, struct buffer *out, const char *subject,
-    const char *queue, uint32_t id)
+static void redis_subscribe(
+    struct wire_peer *p, struct buffer *out, const char *subject, const char *queue, uint32_t id)
 {
     bool is_pattern = strpbrk(subject, "*>") != NULL;
     char glob[512];
@@ -244,6 +254,11 @@ static void redis_publish(struct wire_peer *p, struct buffer *out, const char *s
     buffer_text(out, "*3\r\n$7\r\nPUBLISH\r\n");
     redis_bulk(out, subject, strlen(subject));
     redis_bulk(out, payload, len);
+}
+
+static void redis_sync(struct buffer *out)
+{
+    buffer_text(out, "*1\r\n$4\r\nPING\r\n");
 }
 
 /* A bulk string or number at *at; false: not whole. */
@@ -281,7 +296,7 @@ static enum found redis_next(struct wire_peer *p, const uint8_t *bytes, size_t l
     if (bytes[0] == '-')
         return FOUND_ERROR;
     if (bytes[0] != '*') {
-        p->acks += bytes[0] == ':';
+        p->acks += bytes[0] == '+' && p->is_ready;
         p->is_ready = true;
         return FOUND_OTHER;
     }
@@ -304,7 +319,8 @@ static enum found redis_next(struct wire_peer *p, const uint8_t *bytes, size_t l
     return FOUND_OTHER;
 }
 
-const struct wire wire_redis = {"redis", redis_hello, redis_subscribe, redis_publish, redis_next};
+const struct wire wire_redis = {
+    "redis", redis_hello, redis_subscribe, redis_publish, redis_sync, redis_next};
 
 /* ---- WebSocket ---- */
 

@@ -23,8 +23,8 @@ struct wire_peer {
     uint32_t number;    /* of the connection, unique in the run */
     uint16_t packet_id; /* MQTT's next */
     int qos;
-    bool is_ready;      /* the server has accepted it */
-    uint32_t acks;      /* publications acknowledged, or subscriptions confirmed */
+    bool is_ready; /* the server has accepted it */
+    uint32_t acks; /* publications acknowledged, or subscriptions confirmed */
 };
 
 /* What stands at the front of the bytes. */
@@ -44,6 +44,8 @@ struct wire {
         const char *queue, uint32_t id);
     void (*publish)(struct wire_peer *p, struct buffer *out, const char *subject,
         const uint8_t *payload, size_t len);
+    /* A question whose answer counts as an ack, behind all that was published before. */
+    void (*sync)(struct buffer *out);
     /* *used: bytes of what was found. Answers that the protocol asks for go to out. */
     enum found (*next)(struct wire_peer *p, const uint8_t *bytes, size_t len, size_t *used,
         struct message *message, struct buffer *out);
