@@ -1,0 +1,221 @@
+#!/usr/bin/python3
+"""Measures Parley beside nats-server, mosquitto and redis-server, all from Debian, on loopback.
+
+    bench/run.py [--repeat 5] [--only stream,idle] [--parley build/release/parley] [--out FILE]
+
+Each row runs for every server in turn, several times, so that a drift of the machine hits all of
+them; the table shows medians. The figure to compare is the server's CPU time per message: it survives
+a busy machine. Every server runs on one core (taskset), the generator on another.
+"""
+
+import argparse
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+
+# name, what is quoted, the generator's options, protocols, less is better for `key`
+ROWS = [
+    ("1 → 1, 16 B", "cpu_us", "--size 16", "nats redis mqtt"),
+    ("1 → 1, 128 B", "cpu_us", "--size 128", "nats redis mqtt"),
+    ("1 → 100, 128 B", "cpu_us", "--subscribers 100 --window 256", "nats redis mqtt"),
+    ("1 → 1000, 128 B", "cpu_us", "--subscribers 1000 --window 64", "nats redis mqtt"),
+    ("50 → 50 on 50 subjects, 128 B", "cpu_us",
+     "--publishers 50 --subscribers 50 --subjects 50 --window 1024", "nats redis mqtt"),
+    ("1 → 1, 16 KiB", "cpu_us", "--size 16384 --window 128", "nats redis mqtt"),
+    ("1 → 50, 16 KiB", "cpu_us", "--size 16384 --subscribers 50 --window 16", "nats redis mqtt"),
+    ("request-reply, 1 in flight", "cpu_us", "--mode request --window 1 --size 16",
+     "nats redis mqtt"),
+    ("request-reply, 64 in flight", "cpu_us", "--mode request --window 64 --size 16",
+     "nats redis mqtt"),
+    ("queue group of 4, 128 B", "cpu_us", "--queue --subscribers 4", "nats"),
+    ("100k filters, per publish", "cpu_us_published",
+     "--mode subscriptions --count 100000 --size 16", "nats mqtt"),
+    ("100k filters, per SUBSCRIBE", "cpu_us_subscribe",
+     "--mode subscriptions --count 100000 --size 16", "nats mqtt"),
+    ("WebSocket 1 → 1, 128 B", "cpu_us", "--websocket", "nats mqtt"),
+    ("WebSocket 1 → 100, 128 B", "cpu_us", "--websocket --subscribers 100 --window 256",
+     "nats mqtt"),
+    ("MQTT QoS 1, 1 → 1, 128 B", "cpu_us", "--qos 1 --window 1000", "mqtt"),
+    ("bytes per idle connection", "bytes_per_connection", "--mode idle --count 10000",
+     "nats redis mqtt"),
+    ("connect with handshake", "cpu_us_connect", "--mode idle --count 10000", "nats redis mqtt"),
+]
+PEERS = {"nats": "nats-server", "mqtt": "mosquitto", "redis": "redis-server"}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def wait_port(port, process):
+    for _ in range(200):
+        if process.poll() is not None:
+            sys.exit(f"{process.args[0]} ended with {process.returncode}")
+        with socket.socket() as s:
+            if s.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    sys.exit(f"{process.args[0]} does not listen")
+
+
+class Server:
+    """One server on ports of its own, in a folder of its own, on one core."""
+
+    def __init__(self, name, protocol, args):
+        self.port, self.ws_port = free_port(), free_port()
+        self.dir = tempfile.mkdtemp(prefix="parley-bench-")
+        command = getattr(self, "start_" + name)(protocol, args)
+        log = open(os.path.join(self.dir, "log"), "wb")
+        pin = ["taskset", "-c", args.core] if args.core else []
+        self.process = subprocess.Popen(pin + command, stdout=log, stderr=log)
+        wait_port(self.port, self.process)
+        if protocol != "redis":
+            wait_port(self.ws_port, self.process)
+        time.sleep(0.2)
+
+    def write(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
+    def start_parley(self, protocol, args):
+        config = self.write("parley.yaml", f"""
+threads: {args.threads}
+admin: {{enabled: false}}
+listeners:
+  - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{protocol}]}}
+  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [http, mqtt, nats]}}
+""")
+        return [args.parley, "serve", "--config", config, "--data", self.dir]
+
+    def start_peer(self, protocol, _args):
+        if protocol == "nats":
+            return ["nats-server", "-c", self.write("nats.conf", f"""
+listen: 127.0.0.1:{self.port}
+max_connections: 60000
+websocket {{ listen: "127.0.0.1:{self.ws_port}", no_tls: true }}
+""")]
+        if protocol == "mqtt":
+            return ["mosquitto", "-c", self.write("mosquitto.conf", f"""
+listener {self.port} 127.0.0.1
+allow_anonymous true
+listener {self.ws_port} 127.0.0.1
+protocol websockets
+allow_anonymous true
+max_queued_messages 0
+max_inflight_messages 0
+set_tcp_nodelay true
+log_type error
+persistence false
+user {os.environ.get("USER", "root")}
+""")]
+        return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
+                "--dir", self.dir, "--maxclients", "19000",
+                "--client-output-buffer-limit", "pubsub 0 0 0"]
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def measure(server, protocol, options, args):
+    port = server.ws_port if "--websocket" in options else server.port
+    command = [args.load, "--protocol", protocol, "--port", str(port),
+               "--pid", str(server.process.pid), "--seconds", str(args.seconds)] + options.split()
+    if args.load_core:
+        command = ["taskset", "-c", args.load_core] + command
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    if not done.stdout:
+        print(f"  {protocol} {options}: {done.stderr.strip()}", file=sys.stderr)
+        return {}
+    return dict(pair.split("=", 1) for pair in done.stdout.split() if "=" in pair)
+
+
+def run(args):
+    rows = [r for r in ROWS if not args.only or any(o in r[0] + r[2] for o in args.only.split(","))]
+    found = {}
+    for repeat in range(args.repeat):
+        for protocol in ("nats", "mqtt", "redis"):
+            for name in ("parley", "peer"):
+                seen = {}
+                for row in rows:
+                    if protocol not in row[3].split():
+                        continue
+                    if row[2] not in seen:
+                        server = Server(name, protocol, args)
+                        seen[row[2]] = measure(server, protocol, row[2], args)
+                        server.stop()
+                    result = seen[row[2]]
+                    if row[1] in result:
+                        found.setdefault((row[0], protocol, name), []).append(float(result[row[1]]))
+                    if int(result.get("lost", 0)) or int(result.get("disorder", 0)):
+                        print(f"  {name} {protocol} {row[0]}: lost={result['lost']} "
+                              f"disorder={result['disorder']}", file=sys.stderr)
+        print(f"run {repeat + 1} of {args.repeat} done", file=sys.stderr)
+    return rows, found
+
+
+def table(rows, found, args):
+    lines = [f"Machine: {os.cpu_count()} × {cpu_name()}, Linux {platform.release()}; medians of "
+             f"{args.repeat} runs; server CPU time in µs per delivered message unless the row says "
+             "otherwise; ratio = peer / Parley, above 1 Parley is cheaper.", "",
+             "| row | protocol | Parley | peer | ratio |", "| --- | --- | --- | --- | --- |"]
+    for row in rows:
+        for protocol in row[3].split():
+            ours, theirs = (found.get((row[0], protocol, n)) for n in ("parley", "peer"))
+            if not ours or not theirs:
+                continue
+            a, b = statistics.median(ours), statistics.median(theirs)
+            lines.append(f"| {row[0]} | {protocol} | {a:.3g} | {PEERS[protocol]} {b:.3g} | "
+                         f"{b / a if a else 0:.1f}× |")
+    return "\n".join(lines) + "\n"
+
+
+def cpu_name():
+    with open("/proc/cpuinfo", encoding="utf-8") as f:
+        for line in f:
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--parley", default=os.path.join(ROOT, "build/release/parley"))
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", help="rows whose name or options hold one of these words")
+    parser.add_argument("--core", default="0", help="of the server; empty: not pinned")
+    parser.add_argument("--load-core", default="1", help="of the generator; empty: not pinned")
+    parser.add_argument("--out", help="also write the table there")
+    args = parser.parse_args()
+    args.load = os.path.join(ROOT, "build/bench-load")
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", args.load] +
+                   [os.path.join(HERE, "load", f) for f in ("load.c", "wire.c")], check=True)
+    text = table(*run(args), args)
+    print(text)
+    if args.out:
+        with open(args.out, "w", encoding="utf-8") as f:
+            f.write(text)
+
+
+if __name__ == "__main__":
+    main()
