@@ -38,6 +38,9 @@ struct pl_runner {
     struct pl_batch *batch;
     struct pl_match *last; /* of the message before, while nothing has changed since */
     bool last_logged;
+    const struct pl_match *heard; /* of the run that is open: does its publisher hear himself? */
+    const struct pl_session *hearer;
+    bool is_heard;
     uint64_t now_ms, now_unix_ms;
 };
 

@@ -147,6 +147,33 @@ void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved)
         pl_count(&r->batch->worker->counters.dropped_no_memory, 1);
 }
 
+/* True if this session is among those who get what the match set says. */
+static bool hears_itself(const struct pl_match *match, const struct pl_session *s)
+{
+    for (uint32_t i = 0; i < match->target_count; i++)
+        if (match->targets[i]->session == s)
+            return true;
+    return false;
+}
+
+/*
+ * An answer between two messages of a stretch ends the stretch only for a publisher who hears
+ * himself: nobody else can see which of both came first. So QoS 1 and Redis, where every
+ * publication is answered, are delivered in stretches too.
+ */
+static uint32_t run_that_may_grow(struct pl_runner *r, const struct pl_session *s)
+{
+    if (!r->batch->open_run)
+        return 0;
+    const struct pl_match *match = r->batch->items[r->batch->open_run - 1].match;
+    if (match != r->heard || s != r->hearer) {
+        r->heard = match;
+        r->hearer = s;
+        r->is_heard = hears_itself(match, s);
+    }
+    return r->is_heard ? 0 : r->batch->open_run;
+}
+
 static void run_publish(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_match *match = NULL;
@@ -160,8 +187,10 @@ static void run_publish(struct pl_runner *r, const struct pl_op *op)
     } else if (!(op->flags & PL_WANT_DONE)) {
         return;
     }
+    uint32_t open_run = run_that_may_grow(r, op->session);
     struct pl_item *item = pl_run_done(r, op->session, PL_DONE_PUBLISH, err, op->token);
     item->receivers = match ? match->receivers : 0;
+    r->batch->open_run = open_run;
 }
 
 enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
