@@ -79,7 +79,7 @@ static enum pl_err check_will(struct mqtt_link *l, const struct mqtt_connect *pa
     if (!packet->has_will)
         return PL_OK;
     if (packet->will_qos > options->qos_max)
-        return pl_mqtt_refuse(l, PL_UNSUPPORTED, MQTT_QOS_NOT_SUPPORTED, "the will's QoS");
+        return pl_mqtt_refuse(l, PL_UNSUPPORTED, MQTT_QOS_NOT_SUPPORTED, "the QoS of the will");
     if (packet->will_retain && !options->retain_available)
         return pl_mqtt_refuse(l, PL_UNSUPPORTED, MQTT_RETAIN_NOT_SUPPORTED, "the will is retained");
     return PL_OK;
