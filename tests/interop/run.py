@@ -43,7 +43,7 @@ def load(path):
 
 def tests_of(module, path, words):
     folder = f"{path.parent.name}/{path.stem}"
-    for name, function in vars(module).items():
+    for name, function in list(vars(module).items()):
         if (inspect.isfunction(function) and function.__module__ == module.__name__
                 and not name.startswith("_")):
             if not words or any(word in f"{folder}.{name}" for word in words):
