@@ -118,7 +118,7 @@ TEST(a_list_of_many_patterns_keeps_them_all)
 {
     struct pl_identity *user = pl_identity_new();
     REQUIRE(user);
-    char text[16];
+    char text[32];
     for (int i = 0; i < 100; i++) {
         snprintf(text, sizeof text, "room.%d", i);
         CHECK_EQ(add(user, PL_PUBLISH, false, text), PL_OK);
