@@ -3,7 +3,7 @@
 import collections
 
 from clients import MqttJs, Nats
-from harness import TIMEOUT, equal, holds, poll
+from harness import TIMEOUT, Failure, equal, holds, poll
 
 COUNT = 10_000
 
@@ -21,8 +21,12 @@ def each_of_10_000_messages_goes_to_one_member_and_both_are_used(server):
         ]
         mqtt_publisher.finish(done[0])
         nats_publisher.finish(done[1])
-        poll(lambda: mqtt.messages.qsize() + nats.messages.qsize() >= COUNT,
-             "for 10,000 messages", TIMEOUT * 2)
+        try:
+            poll(lambda: mqtt.messages.qsize() + nats.messages.qsize() >= COUNT,
+                 "for 10,000 messages", TIMEOUT * 2)
+        except Failure as failure:
+            raise Failure(f"{failure}: {mqtt.messages.qsize()} came to MQTT, "
+                          f"{nats.messages.qsize()} to NATS; {server.get('/metrics')[1].decode()}") from None
         seen = collections.Counter()
         for client in (mqtt, nats):
             count = 0
