@@ -37,7 +37,8 @@ struct pl_op {
     uint8_t kind;
     uint8_t flags;  /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will */
     uint8_t err;    /* refused already: run only answers */
-    uint32_t index; /* PUBLISH: in the batch's messages */
+    uint32_t index; /* PUBLISH: the first in the batch's messages … */
+    uint32_t count; /* … and how many; more than one only if nothing is to be answered */
     struct pl_session *session;
     uint64_t token; /* EXPIRY: milliseconds */
     void *subject;  /* pl_subscription, pl_expected, pl_replay or pl_identity, by kind */

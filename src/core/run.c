@@ -177,6 +177,12 @@ static uint32_t run_that_may_grow(struct pl_runner *r, const struct pl_session *
 static void run_publish(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_match *match = NULL;
+    if (op->count > 1) {
+        enum pl_err dropped; /* counted where it was met */
+        for (uint32_t i = 0; i < op->count; i++)
+            pl_run_message(r, op->index + i, &match, &dropped);
+        return;
+    }
     enum pl_err err = (enum pl_err)op->err;
     if (!err)
         pl_run_message(r, op->index, &match, &err);

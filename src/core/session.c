@@ -372,6 +372,17 @@ static enum pl_err add_message(struct pl_session *s, struct pl_batch *b,
     return PL_OK;
 }
 
+/* A publication without an answer joins the one before it: one op for a stretch. */
+static bool joins_last_op(struct pl_batch *b, const struct pl_session *s, uint32_t index)
+{
+    struct pl_op *last = b->op_count ? &b->ops[b->op_count - 1] : NULL;
+    if (!last || last->kind != PL_OP_PUBLISH || last->session != s || last->flags || last->err ||
+        last->index + last->count != index)
+        return false;
+    last->count++;
+    return true;
+}
+
 enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *draft,
     struct pl_shared *buffer, unsigned flags, uint64_t token)
 {
@@ -390,6 +401,12 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
         err = add_message(s, b, draft, buffer, &index);
     if (err && !(flags & PL_WANT_DONE))
         return err;
+    if (!err) {
+        pl_count(&w->counters.messages_in, 1);
+        pl_count(&w->counters.payload_bytes_in, draft->payload.len);
+        if (!flags && joins_last_op(b, s, index))
+            return PL_OK;
+    }
     struct pl_op *op = pl_batch_add_op(b, PL_OP_PUBLISH, s);
     if (!op) {
         if (flags & PL_WANT_DONE)
@@ -399,11 +416,8 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
     op->flags = (uint8_t)flags;
     op->err = (uint8_t)err;
     op->index = index;
+    op->count = 1;
     op->token = token;
-    if (!err) {
-        pl_count(&w->counters.messages_in, 1);
-        pl_count(&w->counters.payload_bytes_in, draft->payload.len);
-    }
     return err;
 }
 
