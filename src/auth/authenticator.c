@@ -114,7 +114,7 @@ static void answer(struct pl_auth *auth, const struct pl_login *login, enum pl_e
         pl_diag_set(&plain, 0, "%s", pl_err_text(err));
         diag = &plain;
     }
-    struct pl_login_answer given = {.err = err, .diag = diag};
+    struct pl_login_answer given = {.err = err, .diag = err == PL_OK ? NULL : diag};
     if (err == PL_OK) {
         given.identity = identity_moved;
         given.realm = pl_identity_attribute(identity_moved, "realm");
