@@ -260,30 +260,36 @@ static enum pl_err check_realms(struct checker *c, const struct pl_node *root)
     return err;
 }
 
+/* Keys of one section that need each other; item: the section's node. */
+static enum pl_err check_section(struct checker *c, const struct pl_node *root, const char *name)
+{
+    c->item = entry(root, name) ? entry(root, name) : root;
+    snprintf(c->where, sizeof c->where, "%s", name);
+    const struct pl_config *config = c->config;
+    if (strcmp(name, "tls") == 0 && !config->tls.certificate[0] != !config->tls.key[0])
+        return refuse(
+            c, config->tls.key[0] ? "key" : "certificate", "certificate and key go together");
+    if (strcmp(name, "drain") == 0 && config->drain.timeout_ms < config->drain.spread_ms)
+        return refuse(c, "timeout", "is less than spread");
+    if (strcmp(name, "limits") == 0 && config->limits.payload > config->client.packet)
+        return refuse(c, "payload", "is more than client.packet");
+    if (strcmp(name, "auth") == 0 && config->auth.anonymous[0] &&
+        !has_role(config, config->auth.anonymous))
+        return refuse(c, "anonymous", "there is no role %.60s", config->auth.anonymous);
+    if (strcmp(name, "admin") == 0 && config->admin.enabled)
+        return check_addresses(c, &config->admin.address);
+    return PL_OK;
+}
+
 enum pl_err pl_config_check(
     struct pl_config *config, const struct pl_node *root, struct pl_diag *diag)
 {
-    struct checker c = {.config = config, .diag = diag};
-    enum pl_err err = check_listeners(&c, root);
+    static const char *const sections[] = {"tls", "drain", "limits", "auth", "admin"};
+    struct checker c = {.config = config, .diag = diag, .item = root};
+    enum pl_err err = check_client(&c, &config->client);
+    for (size_t i = 0; i < sizeof sections / sizeof sections[0] && !err; i++)
+        err = check_section(&c, root, sections[i]);
     if (!err)
-        err = check_realms(&c, root);
-    if (err)
-        return err;
-    c.where[0] = '\0';
-    c.item = root;
-    err = check_client(&c, &config->client);
-    if (!err && !config->tls.certificate[0] != !config->tls.key[0])
-        err = refuse(&c, "tls", "certificate and key go together");
-    if (!err && config->drain.timeout_ms < config->drain.spread_ms)
-        err = refuse(&c, "drain", "timeout is less than spread");
-    if (!err && config->limits.payload > config->client.packet)
-        err = refuse(&c, "limits", "payload is more than client.packet");
-    if (!err && config->auth.anonymous[0] && !has_role(config, config->auth.anonymous))
-        err = refuse(&c, "auth", "anonymous: there is no role %.60s", config->auth.anonymous);
-    if (!err && config->admin.enabled) {
-        c.item = entry(root, "admin");
-        snprintf(c.where, sizeof c.where, "admin");
-        err = check_addresses(&c, &config->admin.address);
-    }
-    return err;
+        err = check_listeners(&c, root);
+    return err ? err : check_realms(&c, root);
 }
