@@ -203,10 +203,13 @@ struct pl_output *pl_output_pool_next_dirty(struct pl_output_pool *pool)
     return out;
 }
 
+/* Where a writer without room stands: data is never NULL, so that adding 0 to it is defined. */
+static uint8_t nowhere[1];
+
 struct pl_writer pl_writer_begin(struct pl_output *out)
 {
     struct pl_chunk *tail = out->tail;
-    struct pl_writer w = {.out = out};
+    struct pl_writer w = {.out = out, .data = nowhere};
     if (tail && tail->room) {
         w.data = tail->bytes + (tail->cap - tail->room);
         w.cap = tail->room;
@@ -216,7 +219,7 @@ struct pl_writer pl_writer_begin(struct pl_output *out)
 
 struct pl_writer pl_writer_new(void)
 {
-    return (struct pl_writer){0};
+    return (struct pl_writer){.data = nowhere};
 }
 
 struct pl_writer pl_writer_reuse(struct pl_shared **buffer)
@@ -276,8 +279,6 @@ enum pl_err pl_writer_end(struct pl_writer *w)
 
 enum pl_err pl_writer_take(struct pl_writer *w, struct pl_shared **out_buffer)
 {
-    if (!w->err && !w->spill)
-        (void)pl_writer_reserve(w, 0);
     if (!w->err && !w->spill) {
         w->spill = pl_shared_new(1);
         if (!w->spill)

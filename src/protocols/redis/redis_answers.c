@@ -36,7 +36,7 @@ static void break_off(struct pl_redis_link *link, enum pl_err why)
 static void drop_writer(struct pl_writer *w)
 {
     pl_shared_unref(w->spill);
-    *w = (struct pl_writer){0};
+    *w = pl_writer_new();
 }
 
 static bool is_idle(const struct pl_redis_answers *a)
@@ -51,7 +51,8 @@ static bool push_entry(
     struct pl_redis_answers *a = &link->answers;
     struct pl_redis_entry *last = is_idle(a) ? NULL : &a->entries[a->count - 1];
     if (last && last->kind == kind &&
-        (kind == PL_REDIS_OPEN_PUBLISH || kind == PL_REDIS_OPEN_TEXT)) {
+        (kind == PL_REDIS_OPEN_PUBLISH || kind == PL_REDIS_OPEN_SILENT ||
+            kind == PL_REDIS_OPEN_TEXT)) {
         last->count += count;
         last->len += len;
         return true;
@@ -114,6 +115,7 @@ static void flush(struct pl_redis_link *link)
         struct pl_redis_entry *e = &a->entries[a->head];
         switch ((enum pl_redis_open)e->kind) {
         case PL_REDIS_OPEN_PUBLISH:
+        case PL_REDIS_OPEN_SILENT:
             return;
         case PL_REDIS_OPEN_AWAIT:
             if (e->count)
@@ -232,9 +234,9 @@ void pl_redis_reply_help(struct pl_redis_link *link, const char *const *lines)
     pl_redis_replied(link);
 }
 
-void pl_redis_expect_publish(struct pl_redis_link *link)
+void pl_redis_expect_publish(struct pl_redis_link *link, enum pl_redis_open kind)
 {
-    (void)push_entry(link, PL_REDIS_OPEN_PUBLISH, 1, 0);
+    (void)push_entry(link, kind, 1, 0);
 }
 
 void pl_redis_group(struct pl_redis_link *link, enum pl_redis_open begin_or_end)
@@ -309,13 +311,13 @@ void pl_redis_answered(struct pl_redis_link *link, const struct pl_completion *d
             emit_error(link, done->err);
         else
             emit_count(link, done->receivers);
-    } else if (done->err) {
+    } else if (done->err && e->kind == PL_REDIS_OPEN_AWAIT) {
         /* The error instead of the text, which is skipped. */
         emit_error(link, done->err);
         a->held_at += e->len;
         e->len = 0;
     }
-    if (!e->count && e->kind == PL_REDIS_OPEN_PUBLISH)
+    if (!e->count && e->kind != PL_REDIS_OPEN_AWAIT)
         pop(a);
     flush(link);
 }

@@ -9,7 +9,11 @@ void pl_redis_on_publish(
     const struct pl_message draft = {.subject = request->args[1], .payload = request->args[2]};
     unsigned flags = 0;
     if (!pl_redis_is_silenced(link)) {
-        pl_redis_expect_publish(link);
+        pl_redis_expect_publish(link, PL_REDIS_OPEN_PUBLISH);
+        flags = PL_WANT_DONE;
+    } else if (pl_redis_is_subscribed(link)) {
+        /* What it is delivered of it comes before the next reply. */
+        pl_redis_expect_publish(link, PL_REDIS_OPEN_SILENT);
         flags = PL_WANT_DONE;
     }
     /* What went wrong comes with the completion, in its place among the replies. */
@@ -30,7 +34,7 @@ void pl_redis_on_multi(
         pl_redis_reply_error(link, "ERR MULTI calls can not be nested");
         return;
     }
-    link->transaction = (struct pl_redis_transaction){.is_open = true};
+    link->transaction = (struct pl_redis_transaction){.is_open = true, .commands = pl_writer_new()};
     atomic_store_explicit(&link->card->queued, 0, memory_order_relaxed);
     pl_redis_reply_ok(link);
 }

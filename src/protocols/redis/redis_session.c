@@ -27,6 +27,7 @@ static enum pl_err redis_open(struct pl_link *base)
 {
     struct pl_redis_link *link = pl_redis_link_of(base);
     link->resp = link->push_resp = 2;
+    link->answers.held = link->answers.group = pl_writer_new();
     link->card = pl_redis_card_new(link);
     return link->card ? PL_OK : PL_NO_MEMORY;
 }

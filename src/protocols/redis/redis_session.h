@@ -71,6 +71,7 @@ enum pl_redis_token { PL_REDIS_QUIET, PL_REDIS_ANSWERS };
 
 enum pl_redis_open {
     PL_REDIS_OPEN_PUBLISH, /* `count` publications in a row, each a number or an error */
+    PL_REDIS_OPEN_SILENT,  /* the same, not answered: what follows waits for it all the same */
     PL_REDIS_OPEN_AWAIT,   /* `len` bytes that leave when `count` completions came well */
     PL_REDIS_OPEN_TEXT,    /* `len` bytes that are ready */
     PL_REDIS_OPEN_RESP,    /* pushes have the RESP version `count` from here on */
@@ -170,8 +171,8 @@ void pl_redis_reply_error(struct pl_redis_link *link, const char *format, ...) P
 void pl_redis_reply_ok(struct pl_redis_link *link);
 /* An array of status lines; ends with NULL. */
 void pl_redis_reply_help(struct pl_redis_link *link, const char *const *lines);
-/* A publication that will be completed with PL_REDIS_ANSWERS. */
-void pl_redis_expect_publish(struct pl_redis_link *link);
+/* A publication that will be completed with PL_REDIS_ANSWERS; kind: PUBLISH or SILENT. */
+void pl_redis_expect_publish(struct pl_redis_link *link, enum pl_redis_open kind);
 /* Around the replies of EXEC. */
 void pl_redis_group(struct pl_redis_link *link, enum pl_redis_open begin_or_end);
 /* Deliveries have the link's RESP version from here on. */
