@@ -4,6 +4,8 @@ import mqtt from 'mqtt';
 import { base64, bytes, event, serve } from './driver.mjs';
 
 let client;
+let closed; // rejects when the connection ends: the library itself would wait for another
+let window = 1000; // open publishes; the server's receive maximum, which mqtt.js leaves to its user
 let answers = 0;
 const responders = []; // {topic, prefix}
 const waiting = []; // {topic, correlation, resolve}, one for each request
@@ -56,7 +58,14 @@ serve({
         ...options,
         ...(ca ? { ca: readFileSync(ca) } : {}),
       });
-      client.once('connect', (connack) => resolve({ connack }));
+      closed = new Promise((_, fail) => {
+        client.once('close', () => fail(new Error('the connection closed')));
+      });
+      closed.catch(() => {});
+      client.once('connect', (connack) => {
+        window = Math.min(window, connack.properties?.receiveMaximum ?? window);
+        resolve({ connack });
+      });
       client.once('error', reject);
       client.once('close', () => reject(new Error('closed before CONNACK')));
       client.on('error', (error) => event('error', { error: error.message, code: error.code }));
@@ -74,14 +83,17 @@ serve({
   },
   // Resolves when the QoS says that it is done.
   async publish({ topic, data, ...options }) {
-    const packet = await client.publishAsync(topic, bytes(data), options);
+    const packet = await Promise.race([client.publishAsync(topic, bytes(data), options), closed]);
     return { reasonCode: packet?.reasonCode ?? null };
   },
   // count messages with the payload "<prefix><number>", from 0 on, as fast as they go.
   async publishMany({ topic, count, prefix = '', ...options }) {
-    const done = [];
-    for (let i = 0; i < count; i++) done.push(client.publishAsync(topic, `${prefix}${i}`, options));
-    await Promise.all(done);
+    const open = [];
+    for (let i = 0; i < count; i++) {
+      if (open.length === window) await Promise.race([open.shift(), closed]);
+      open.push(client.publishAsync(topic, `${prefix}${i}`, options));
+    }
+    await Promise.race([Promise.all(open), closed]);
   },
   // Subscribes; a message with a response topic is answered there with prefix and its payload.
   async respond({ topic, prefix = '', qos = 1 }) {
