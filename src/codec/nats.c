@@ -59,18 +59,18 @@ enum pl_err pl_nats_read_verb(struct pl_bytes in, enum pl_nats_verb *out)
     return possible ? PL_NEED_MORE : PL_MALFORMED;
 }
 
-/* Up to ARGS_MAX arguments; one more than that is counted and not kept. */
-static unsigned split(struct pl_bytes line, struct pl_bytes *args)
+/* Up to ARGS_MAX arguments; one more than that is counted and not kept. `also` parts them, too. */
+static unsigned split(struct pl_bytes line, uint8_t also, struct pl_bytes *args)
 {
     unsigned count = 0;
     const uint8_t *at = line.data, *end = line.data + line.len;
     for (;;) {
-        while (at < end && is_space(*at))
+        while (at < end && (is_space(*at) || *at == also))
             at++;
         if (at == end)
             return count;
         const uint8_t *start = at;
-        while (at < end && !is_space(*at))
+        while (at < end && !is_space(*at) && *at != also)
             at++;
         if (count == ARGS_MAX)
             return count + 1;
@@ -108,8 +108,10 @@ static bool read_message_args(
 
 static bool read_args(struct pl_nats_line *out, struct pl_bytes line)
 {
+    /* A CR inside of SUB and UNSUB parts arguments for nats-server; elsewhere it is a byte. */
+    bool parts_cr = out->verb == PL_NATS_SUB || out->verb == PL_NATS_UNSUB;
     struct pl_bytes args[ARGS_MAX];
-    unsigned count = split(line, args);
+    unsigned count = split(line, parts_cr ? '\r' : ' ', args);
     switch ((enum pl_nats_verb)out->verb) {
     case PL_NATS_PUB:
         return read_message_args(out, args, count, false, false);

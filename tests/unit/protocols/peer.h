@@ -70,8 +70,8 @@ static void place_answer_login(struct place *place, struct pl_session *s)
         ok ? pl_identity_ref(place->identity) : NULL, ok ? place->realm : NULL, 0);
 }
 
-static void place_on_login(void *context, struct pl_session *s,
-    const struct pl_credentials *shown, uint64_t token)
+static void place_on_login(
+    void *context, struct pl_session *s, const struct pl_credentials *shown, uint64_t token)
 {
     struct place *place = context;
     (void)token;

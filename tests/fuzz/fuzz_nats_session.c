@@ -1,0 +1,119 @@
+/*
+ * Three NATS connections on two reactors over the real core.
+ *
+ * The first byte says how they are configured. In the rest, 0x1D, 0x1E and 0x1F say whose bytes
+ * follow, 0x1C lets everything run, 0x1B lets that connection vanish and brings a new one, 0x1A
+ * lets time pass. 0x19 stands for a CONNECT with everything on.
+ */
+#include "protocols/rig.h"
+
+#include "codec/nats.h"
+#include "protocols/nats/nats.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { LOGIN = 1, STUCK = 2, SMALL = 4, TWO_WORKERS = 8, REPLAY = 16 };
+
+/* "u" may do what begins with "u."; "r" everything; nobody else gets in where a login is needed. */
+static struct pl_identity *identify(struct rig *rig, const struct pl_credentials *shown)
+{
+    if (!shown->has_user)
+        return rig->config.requires_login ? NULL : pl_identity_new_all("", "all");
+    if (pl_bytes_equal(shown->user, PL_BYTES("r")))
+        return pl_identity_new_all("r", "all");
+    if (!pl_bytes_equal(shown->user, PL_BYTES("u")))
+        return NULL;
+    struct pl_identity *identity = pl_identity_new();
+    rig_require(identity != NULL, "no memory");
+    identity->user = PL_BYTES("u");
+    identity->expires_unix_ms = PL_NEVER;
+    for (int action = 0; action < PL_ACTION_COUNT; action++) {
+        struct pl_pattern *pattern = NULL;
+        rig_require(!pl_pattern_parse(PL_BYTES("u.>"), &pattern), "no pattern");
+        rig_require(
+            !pl_identity_add_pattern(identity, (enum pl_action)action, false, pattern), "no right");
+    }
+    return identity;
+}
+
+static struct rig_peer *replace(struct rig *rig, struct rig_peer *old, uint32_t worker)
+{
+    rig_cut(old);
+    rig_run(rig);
+    return rig->peer_count < RIG_PEERS ? rig_open(rig, &pl_nats_protocol, worker) : old;
+}
+
+/* What a server may send: lines, and behind some of them a payload. Nothing else, whoever says
+ * what. */
+static void check_heard(const struct rig_peer *p)
+{
+    struct pl_bytes rest = pl_bytes_of(p->got, p->got_len);
+    while (rest.len) {
+        struct pl_nats_line line;
+        size_t used, more = 0;
+        struct pl_bytes payload;
+        enum pl_err err = pl_nats_read_line(rest, 1 << 20, &line, &used);
+        rig_require(err == PL_OK, "said what is no line");
+        bool is_message = line.verb == PL_NATS_MSG || line.verb == PL_NATS_HMSG;
+        rig_require(is_message || line.verb >= PL_NATS_PING, "said what a client says");
+        if (is_message)
+            rig_require(pl_nats_read_payload(
+                            pl_bytes_from(rest, used), line.size, &payload, &more) == PL_OK,
+                "said half a message");
+        rest = pl_bytes_from(rest, used + more);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static const char connect[] = "CONNECT {\"verbose\":false,\"headers\":true,"
+                                  "\"no_responders\":true,\"protocol\":1,\"user\":\"r\"}\r\n";
+    static struct rig rig;
+    if (!size)
+        return 0;
+    uint8_t mode = data[0];
+    uint32_t workers = mode & TWO_WORKERS ? 2 : 1;
+    rig_init(&rig, workers);
+    rig.identify = identify;
+    rig.config.requires_login = mode & LOGIN;
+    rig.config.ping_interval_ms = 3000;
+    rig.config.replay = mode & REPLAY ? PL_REPLAY_RETAINED : PL_REPLAY_NONE;
+    if (mode & SMALL) {
+        rig.out_max = 512;
+        rig.config.line_max = 32;
+    }
+    struct rig_peer *peers[3];
+    for (uint32_t i = 0; i < 3; i++)
+        peers[i] = rig_open(&rig, &pl_nats_protocol, i % workers);
+    peers[2]->is_stuck = mode & STUCK;
+    uint32_t at = 0;
+    for (size_t i = 1; i < size; i++) {
+        switch (data[i]) {
+        case 0x19:
+            rig_write(peers[at], connect);
+            break;
+        case 0x1A:
+            rig_pass(&rig, 4000);
+            break;
+        case 0x1B:
+            peers[at] = replace(&rig, peers[at], at % workers);
+            break;
+        case 0x1C:
+            rig_run(&rig);
+            break;
+        case 0x1D:
+        case 0x1E:
+        case 0x1F:
+            at = data[i] - 0x1Du;
+            break;
+        default:
+            rig_send(peers[at], &data[i], 1);
+            break;
+        }
+    }
+    rig_run(&rig);
+    for (uint32_t i = 0; i < rig.peer_count; i++)
+        check_heard(&rig.peers[i]);
+    rig_done(&rig);
+    return 0;
+}
