@@ -23,12 +23,12 @@ enum {
 struct cache_entry {
     struct pl_match *match; /* one reference; NULL: free */
     uint32_t tag;           /* high bits of the subject's hash */
-    uint32_t generation;    /* low bits */
+    uint32_t generation;
 };
 
 struct pl_matcher {
     uint64_t seed;
-    uint64_t generation;
+    uint32_t generation;
     struct pl_literals literals;
     struct pl_tree tree;
     size_t count;
@@ -95,8 +95,7 @@ static struct cache_entry *find_cached(
     struct cache_entry *ways = ways_of(m, hash);
     for (int i = 0; i < WAYS; i++) {
         struct cache_entry *e = &ways[i];
-        if (e->match && e->tag == hash >> 32 && e->generation == (uint32_t)m->generation &&
-            e->match->hash == hash && e->match->generation == m->generation &&
+        if (e->match && e->tag == hash >> 32 && e->generation == m->generation &&
             pl_bytes_equal(e->match->subject, subject))
             return e;
     }
@@ -107,7 +106,7 @@ static struct cache_entry *choose_victim(struct pl_matcher *m, uint64_t hash)
 {
     struct cache_entry *ways = ways_of(m, hash);
     for (int i = 0; i < WAYS; i++)
-        if (!ways[i].match || ways[i].generation != (uint32_t)m->generation)
+        if (!ways[i].match || ways[i].generation != m->generation)
             return &ways[i];
     return &ways[m->victim++ % WAYS];
 }
@@ -122,11 +121,21 @@ static void keep_within_bytes(struct pl_matcher *m, const struct cache_entry *ex
     }
 }
 
+static void begin_generation(struct pl_matcher *m)
+{
+    if (++m->generation)
+        return;
+    /* Once in four thousand million times: no entry may seem to be of a generation to come. */
+    for (uint32_t i = 0; i < m->entry_count; i++)
+        if (m->entries[i].match)
+            drop_entry(m, &m->entries[i]);
+}
+
 /* A literal pattern changes the answer for one subject, any other for unknown ones. */
 static void forget_answers(struct pl_matcher *m, const struct pl_pattern *p, uint64_t hash)
 {
     if (!p->is_literal) {
-        m->generation++;
+        begin_generation(m);
         return;
     }
     struct cache_entry *e = find_cached(m, p->text, hash);
@@ -161,23 +170,26 @@ void pl_matcher_remove(struct pl_matcher *m, struct pl_subscription *sub)
 
 void pl_matcher_touch(struct pl_matcher *m)
 {
-    m->generation++;
+    begin_generation(m);
 }
 
+/* With many subscriptions nearly all of the time is waiting for memory: it is asked for early. */
 struct pl_match *pl_matcher_match(struct pl_matcher *m, struct pl_bytes subject, bool is_logged)
 {
     uint64_t hash = pl_hash(m->seed, subject);
+    pl_literals_prefetch(&m->literals, hash);
     struct cache_entry *e = find_cached(m, subject, hash);
     if (e)
         return e->match;
 
+    e = choose_victim(m, hash);
+    if (e->match)
+        __builtin_prefetch(&e->match->refs);
     m->places.count = 0;
-    struct pl_subscription *literal = pl_literals_find(&m->literals, subject, hash);
-    if ((literal && pl_places_add(&m->places, literal, 0, 0)) ||
+    if (pl_literals_find(&m->literals, hash, &m->places) ||
         pl_tree_find(&m->tree, subject, &m->places))
         return NULL;
 
-    e = choose_victim(m, hash);
     struct pl_match *spare = e->match && pl_set_is_mine(e->match) ? e->match : NULL;
     size_t spare_size = spare ? pl_set_size(spare) : 0;
     struct pl_match *match = pl_set_build(&m->builder, &m->places, subject, is_logged, spare);
@@ -187,10 +199,8 @@ struct pl_match *pl_matcher_match(struct pl_matcher *m, struct pl_bytes subject,
         m->cached_bytes -= spare_size;
     else if (e->match)
         drop_entry(m, e);
-    match->hash = hash;
-    match->generation = m->generation;
     *e = (struct cache_entry){
-        .match = match, .tag = (uint32_t)(hash >> 32), .generation = (uint32_t)m->generation};
+        .match = match, .tag = (uint32_t)(hash >> 32), .generation = m->generation};
     m->cached_bytes += pl_set_size(match);
     keep_within_bytes(m, e);
     return match;

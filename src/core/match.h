@@ -36,16 +36,15 @@ struct pl_match_slot {
 
 struct pl_match {
     atomic_uint refs;
-    bool has_no_local; /* some target must not get what its session published */
-    uint32_t part_count, group_count, target_count, slot_count, member_count;
+    bool has_no_local;  /* some target must not get what its session published */
     uint32_t receivers; /* targets plus slots */
+    uint32_t part_count, group_count, target_count, slot_count, member_count;
+    struct pl_bytes subject; /* a copy */
     const struct pl_match_part *parts;
     const struct pl_match_group *groups;
     struct pl_subscription *const *targets;
     const struct pl_match_slot *slots;
     struct pl_subscription *const *members;
-    struct pl_bytes subject; /* a copy */
-    uint64_t hash, generation;
 };
 
 struct pl_match *pl_match_ref(struct pl_match *match);

@@ -28,6 +28,7 @@ struct pl_place {
 enum pl_place_tests {
     PL_TEST_PATTERN = 1, /* a glob or prefix: does it match? */
     PL_TEST_DOLLAR = 2,  /* not one that spares names with '$' */
+    PL_TEST_NAME = 4,    /* literal: is it this name? One answer for the list */
 };
 
 /* Grows as needed and is used again. */
@@ -52,9 +53,11 @@ void pl_literals_done(struct pl_literals *literals);
 PL_MUST_USE enum pl_err pl_literals_add(
     struct pl_literals *literals, struct pl_subscription *sub, uint64_t hash);
 void pl_literals_remove(struct pl_literals *literals, struct pl_subscription *sub, uint64_t hash);
-/* The subscriptions of exactly this name, or NULL. */
-struct pl_subscription *pl_literals_find(
-    const struct pl_literals *literals, struct pl_bytes name, uint64_t hash);
+/* Brings into the processor's cache what find will read. */
+void pl_literals_prefetch(const struct pl_literals *literals, uint64_t hash);
+/* Appends the subscriptions of names with this hash, to be tested by PL_TEST_NAME. */
+PL_MUST_USE enum pl_err pl_literals_find(
+    const struct pl_literals *literals, uint64_t hash, struct pl_places *places);
 
 struct pl_node {
     struct pl_subscription *subs;
@@ -96,6 +99,13 @@ PL_MUST_USE enum pl_err pl_tree_find(
 
 PL_MUST_USE enum pl_err pl_places_add(
     struct pl_places *places, struct pl_subscription *subs, uint32_t pattern, uint8_t tests);
+
+/* The first 64 bytes, which need not be one line. */
+static inline void pl_sub_prefetch(const struct pl_subscription *sub)
+{
+    __builtin_prefetch(sub);
+    __builtin_prefetch((const char *)sub + 63);
+}
 
 static inline void pl_subs_link(struct pl_subscription **head, struct pl_subscription *sub)
 {

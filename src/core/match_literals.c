@@ -86,8 +86,22 @@ void pl_literals_remove(struct pl_literals *literals, struct pl_subscription *su
         (void)!resize(literals, literals->cap / 2);
 }
 
-struct pl_subscription *pl_literals_find(
-    const struct pl_literals *literals, struct pl_bytes name, uint64_t hash)
+void pl_literals_prefetch(const struct pl_literals *literals, uint64_t hash)
 {
-    return literals->count ? slot_of(literals, name, hash)->subs : NULL;
+    if (literals->count)
+        __builtin_prefetch(&literals->slots[(uint32_t)hash & (literals->cap - 1)]);
+}
+
+enum pl_err pl_literals_find(
+    const struct pl_literals *literals, uint64_t hash, struct pl_places *places)
+{
+    uint32_t mask = literals->cap - 1;
+    for (uint32_t at = (uint32_t)hash & mask; literals->count; at = (at + 1) & mask) {
+        const struct pl_literal_slot *slot = &literals->slots[at];
+        if (!slot->subs)
+            break;
+        if (slot->hash == hash && pl_places_add(places, slot->subs, 0, PL_TEST_NAME))
+            return PL_NO_MEMORY;
+    }
+    return PL_OK;
 }

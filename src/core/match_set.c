@@ -81,16 +81,29 @@ static bool may_have(
            pl_identity_may_receive(sub->session->identity, subject);
 }
 
+/* The struct and the begin of the text behind it. */
+static void prefetch_pattern(const struct pl_pattern *p)
+{
+    __builtin_prefetch(p);
+    __builtin_prefetch((const char *)p + 64);
+}
+
 static enum pl_err collect(struct pl_set_builder *b, const struct pl_places *places,
     struct pl_bytes subject, bool is_logged)
 {
     b->target_count = 0;
     b->member_count = 0;
-    for (uint32_t i = 0; i < places->count; i++) {
+    /* Literals were found first and come last: their text has been fetched meanwhile. */
+    for (uint32_t i = 0; i < places->count && places->items[i].tests & PL_TEST_NAME; i++)
+        prefetch_pattern(places->items[i].subs->pattern);
+    for (uint32_t i = places->count; i--;) {
         const struct pl_place *place = &places->items[i];
+        if (place->tests & PL_TEST_NAME && !pl_bytes_equal(place->subs->pattern->text, subject))
+            continue;
         for (struct pl_subscription *sub = place->subs; sub; sub = sub->node_next) {
             if (sub->node_next)
-                __builtin_prefetch(sub->node_next);
+                pl_sub_prefetch(sub->node_next);
+            __builtin_prefetch(sub->session);
             if (!may_have(sub, place->tests, subject, is_logged))
                 continue;
             if (sub->queue.len) {
@@ -101,15 +114,14 @@ static enum pl_err collect(struct pl_set_builder *b, const struct pl_places *pla
             } else {
                 if (make_room(&b->targets, &b->target_cap, b->target_count + 1))
                     return PL_NO_MEMORY;
-                b->targets[b->target_count++] = (struct pl_found){
-                    .sub = sub,
-                    .major = (uintptr_t)sub->session->ops,
-                    .minor = sub->form,
-                    .worker = sub->worker,
-                };
+                b->targets[b->target_count++] =
+                    (struct pl_found){.sub = sub, .minor = sub->form, .worker = sub->worker};
             }
         }
     }
+    /* Apart from the first look, so that the sessions are fetched side by side. */
+    for (uint32_t i = 0; i < b->target_count; i++)
+        b->targets[i].major = (uintptr_t)b->targets[i].sub->session->ops;
     return PL_OK;
 }
 

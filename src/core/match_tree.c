@@ -417,7 +417,7 @@ enum pl_err pl_places_add(
             return PL_NO_MEMORY;
         places->items = items;
     }
-    __builtin_prefetch(subs);
+    pl_sub_prefetch(subs);
     places->items[places->count++] =
         (struct pl_place){.subs = subs, .pattern = pattern, .tests = tests};
     return PL_OK;

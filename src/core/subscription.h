@@ -45,14 +45,14 @@ struct pl_subscription {
     uint8_t qos;                /* 0, 1, 2: the most it wants */
     uint8_t protocol_bits;      /* the protocol's own */
 
-    /* The core's. */
-    uint8_t flags;  /* enum pl_subscription_flags; the first two and CAN_REPLY by the protocol */
-    uint8_t worker; /* index of the session's worker, as matching sees it; under the lock */
+    /* The core's. What matching reads stands in the first 64 bytes. */
+    uint8_t flags;    /* enum pl_subscription_flags; the first two and CAN_REPLY by the protocol */
+    uint8_t worker;   /* index of the session's worker, as matching sees it; under the lock */
+    uint32_t node;    /* where it stands in the matcher */
+    uint32_t dropped; /* messages that the slow policy dropped; its reactor */
     struct pl_session *session;
-    struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */
     struct pl_subscription *node_next, **node_at;       /* list of its tree node; under the lock */
-    uint32_t node;                                      /* where it stands in the matcher */
-    uint32_t dropped;           /* messages that the slow policy dropped; its reactor */
+    struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */
     struct pl_backlog *backlog; /* what waits for a slow reader; its reactor */
     struct pl_replay_job *job;  /* what it still has to be given from before; under the lock */
 };
