@@ -334,7 +334,7 @@ TEST(the_matcher_answers_as_the_naive_ones_do)
 {
     REQUIRE(set_up());
     for (uint64_t seed = 1; seed <= 5; seed++)
-        run(seed, ROUNDS(40000, 4000), false);
+        run(seed, ROUNDS(10000, 3000), false);
     filtered = pl_identity_unref(filtered);
 }
 
@@ -342,6 +342,6 @@ TEST(failing_allocations_change_nothing)
 {
     REQUIRE(set_up());
     for (uint64_t seed = 11; seed <= 15; seed++)
-        run(seed, ROUNDS(40000, 4000), true);
+        run(seed, ROUNDS(10000, 3000), true);
     filtered = pl_identity_unref(filtered);
 }
