@@ -44,7 +44,7 @@ bool pl_cli_duration(const char *text, uint64_t *out_ms)
     static const struct {
         const char *name;
         double ms;
-    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}};
+    } units[] = {{"", 1000}, {"s", 1000}, {"ms", 1}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
     char *end;
     if (!((*text >= '0' && *text <= '9') || *text == '.'))
         return false;

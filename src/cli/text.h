@@ -14,7 +14,7 @@ int pl_cli_usage(const char *command, const char *format, ...) PL_PRINTF(2, 3);
 
 /* All of text is a number from min to max; false: it is not. */
 bool pl_cli_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
-/* "2", "2s", "500ms", "1.5s", "3m", "1h"; a bare number is seconds. */
+/* "2", "2s", "500ms", "1.5s", "3m", "1h", "30d"; a bare number is seconds. */
 bool pl_cli_duration(const char *text, uint64_t *out_ms);
 
 /* A subject that can be published to: no empty token, no wildcard, no space. */
