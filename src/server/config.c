@@ -20,6 +20,7 @@ struct reader {
     struct pl_diag *diag;
     const char *file;   /* of the configuration; its relative paths begin in folder */
     const char *folder; /* NULL: where the process stands */
+    struct pl_text_list unknown;
 };
 
 /* Where an ITEMS or NAMED key keeps its structs. */
@@ -313,8 +314,34 @@ static bool variable_path(const struct pl_config_section *section, const char *v
     return false;
 }
 
-static enum pl_err apply_variable(
-    struct reader *r, struct pl_node *root, const char *variable, void (*on_unknown)(const char *))
+/* Those of the client commands and of our tests, and what Kubernetes sets for a service of our
+ * name. */
+static bool is_others(const char *name)
+{
+    static const char *const others[] = {
+        "URL", "USER", "PASSWORD", "TOKEN", "BIN", "TEST_", "PORT", "PORT_", "SERVICE_"};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        size_t len = strlen(others[i]);
+        if (strncmp(name, others[i], len) == 0 && (!name[len] || others[i][len - 1] == '_'))
+            return true;
+    }
+    return false;
+}
+
+static enum pl_err add_unknown(struct reader *r, const char *name)
+{
+    struct pl_text_list *list = &r->unknown;
+    const char **items = pl_arena_alloc(r->arena, (list->count + 1) * sizeof *items);
+    if (!items)
+        return PL_NO_MEMORY;
+    if (list->count)
+        memcpy(items, list->items, list->count * sizeof *items);
+    items[list->count] = name;
+    *list = (struct pl_text_list){items, list->count + 1};
+    return PL_OK;
+}
+
+static enum pl_err apply_variable(struct reader *r, struct pl_node *root, const char *variable)
 {
     static const char prefix[] = "PARLEY_";
     const char *equals = strchr(variable, '=');
@@ -327,17 +354,7 @@ static enum pl_err apply_variable(
     const char *rest = name + sizeof prefix - 1;
     if (variable_path(&pl_config_root, rest, strlen(rest), path, sizeof path))
         return set_path(r, root, path, equals + 1, name);
-    /* Those of the client commands, and what Kubernetes sets for a service of our name. */
-    static const char *const others[] = {
-        "URL", "USER", "PASSWORD", "TOKEN", "PORT", "PORT_", "SERVICE_"};
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        size_t len = strlen(others[i]);
-        if (strncmp(rest, others[i], len) == 0 && (rest[len] == '\0' || others[i][len - 1] == '_'))
-            return PL_OK;
-    }
-    if (on_unknown)
-        on_unknown(name);
-    return PL_OK;
+    return is_others(rest) ? PL_OK : add_unknown(r, name);
 }
 
 /* ---- The whole ---- */
@@ -383,11 +400,14 @@ static enum pl_err read_tree(const struct pl_config_sources *sources, struct rea
         root->kind = PL_NODE_MAP;
     if (root->kind == PL_NODE_MAP) {
         for (const char *const *v = sources->environment; v && *v && !err; v++)
-            err = apply_variable(r, root, *v, sources->on_unknown);
+            err = apply_variable(r, root, *v);
         for (uint32_t i = 0; i < sources->set_count && !err; i++)
             err = apply_set(r, root, sources->sets[i]);
     }
-    return err ? err : read_root(r, root, config);
+    if (!err)
+        err = read_root(r, root, config);
+    config->unknown_variables = r->unknown;
+    return err;
 }
 
 enum pl_err pl_config_parse(const struct pl_config_sources *sources, const char *file,

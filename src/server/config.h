@@ -176,7 +176,8 @@ struct pl_config {
         struct pl_config_listener *items;
         uint32_t count;
     } listeners;
-    struct pl_arena arena; /* owned; everything above */
+    struct pl_text_list unknown_variables; /* with our prefix, that name no key */
+    struct pl_arena arena;                 /* owned; everything above */
 };
 #undef PL_MEMBER
 
@@ -186,8 +187,6 @@ struct pl_config_sources {
     const char *const *environment; /* "PARLEY_LOG_LEVEL=debug", …, NULL; NULL: none */
     const char *const *sets;        /* "log.level=debug" */
     uint32_t set_count;
-    /* A variable with our prefix that names no key; may be NULL. */
-    void (*on_unknown)(const char *variable);
 };
 
 /* PL_CONFIG, PL_IO, PL_NO_MEMORY: diag is one line for people. */

@@ -152,9 +152,10 @@ static void print_type(FILE *out, const struct pl_config_key *key)
             out);
         print_number(out, key->type, key->least);
         fputs(" to ", out);
-        print_number(out, key->type, key->most);
-        if (key->type == PL_KEY_TIME)
-            fputs(", or never", out);
+        if (key->most == UINT64_MAX)
+            fputs("100 years, or never", out);
+        else
+            print_number(out, key->type, key->most);
         break;
     case PL_KEY_TEXT:
         fputs("text", out);

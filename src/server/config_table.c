@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* Of a time that may be `never`. */
+#define NEVER UINT64_MAX
+
 /* Where a key of the open struct lies: times are called name_ms there. */
 #define OFFSET_BOOL(s, name)        offsetof(struct s, name)
 #define OFFSET_COUNT(s, name)       offsetof(struct s, name)

@@ -7,6 +7,9 @@
 #include "server/config.h"
 #include "server/yaml.h"
 
+/* 100 years in milliseconds: more can only be `never`. */
+#define PL_CONFIG_TIME_MAX 3155760000000ull
+
 enum pl_key_type {
     PL_KEY_BOOL,
     PL_KEY_COUNT,

@@ -247,7 +247,15 @@ static enum pl_err out_of_range(const struct pl_config_key *key, const struct pl
 {
     const char *unit = key->type == PL_KEY_SIZE ? " bytes" : key->type == PL_KEY_TIME ? " ms" : "";
     return pl_config_refuse(diag, node, where, "expected %llu to %llu%s, found %.40s",
-        (unsigned long long)key->least, (unsigned long long)key->most, unit, node->text);
+        (unsigned long long)key->least,
+        key->most == UINT64_MAX ? PL_CONFIG_TIME_MAX : (unsigned long long)key->most, unit,
+        node->text);
+}
+
+/* A sum of a time and the clock must not overflow. */
+static bool is_at_most(uint64_t number, uint64_t most)
+{
+    return number <= (most == UINT64_MAX && number != UINT64_MAX ? PL_CONFIG_TIME_MAX : most);
 }
 
 /* Numbers: false if the text is none. */
@@ -291,8 +299,7 @@ static enum pl_err read_scalar(struct pl_arena *arena, const struct pl_config_ke
     case PL_KEY_TIME:
         if (!read_number(key, node->text, &number))
             break;
-        bool is_never = key->type == PL_KEY_TIME && number == UINT64_MAX;
-        if (!is_never && (number < key->least || number > key->most))
+        if (number < key->least || !is_at_most(number, key->most))
             return out_of_range(key, node, where, diag);
         store_number(key, number, at);
         return PL_OK;

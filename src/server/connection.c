@@ -263,6 +263,12 @@ static enum pl_err refuse_new(struct pl_conn *conn, struct pl_shard *shard)
     return err;
 }
 
+static uint64_t login_end(const struct pl_connection *c, const struct pl_config_client *client)
+{
+    return client->login_timeout_ms == PL_NEVER ? PL_NEVER
+                                                : c->opened_ms + client->login_timeout_ms;
+}
+
 static enum pl_err on_open(struct pl_conn *conn)
 {
     struct pl_shard *shard = pl_conn_shard(conn);
@@ -282,7 +288,7 @@ static enum pl_err on_open(struct pl_conn *conn)
     const struct pl_port *port = place->port;
     if (!port) {
         c->phase = PHASE_HTTP;
-        pl_conn_set_timer(conn, c->opened_ms + place->server->config->client.login_timeout_ms);
+        pl_conn_set_timer(conn, login_end(c, &place->server->config->client));
         return PL_OK;
     }
     const struct pl_config_listener *config = port->config;
@@ -293,7 +299,7 @@ static enum pl_err on_open(struct pl_conn *conn)
         if ((err = pl_conn_start_tls(conn)))
             return err;
     }
-    pl_conn_set_timer(conn, c->opened_ms + config->client.login_timeout_ms);
+    pl_conn_set_timer(conn, login_end(c, &config->client));
     if (only && (speaks_first || config->tls != PL_TLS_OPTIONAL))
         return speak(&c, only, true);
     c->phase = PHASE_SNIFF;
@@ -505,6 +511,11 @@ struct pl_connection_facts pl_connection_facts(struct pl_conn *conn)
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer)
 {
     ((struct pl_connection *)pl_conn_owner(conn))->answer = answer;
+}
+
+bool pl_connection_has_answer(struct pl_conn *conn)
+{
+    return ((struct pl_connection *)pl_conn_owner(conn))->answer != NULL;
 }
 
 static void unstall(struct pl_conn *conn, void *context)

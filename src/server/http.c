@@ -199,33 +199,47 @@ static void serve_small(
     refuse(conn, request, 404, "there is nothing at this path");
 }
 
-enum pl_err pl_http_serve(
+/* One request. *out_used 0: it is not whole. True: another may follow. */
+static bool serve_one(
     struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used)
 {
     struct pl_http_request request;
     unsigned status = 400;
-    *out_used = 0;
     enum pl_err err = pl_http_parse(in, &request, &status);
+    *out_used = 0;
     if (err == PL_NEED_MORE)
-        return PL_OK;
+        return false;
     if (err) {
         pl_count(&pl_conn_shard(conn)->worker->counters.malformed, 1);
         pl_conn_answer_status(conn, status);
         *out_used = in.len;
-        return PL_OK;
+        return false;
     }
     *out_used = request.head_len;
-    bool is_upgrade = place->port && pl_upgrade_is_asked(&request);
-    if (is_upgrade) {
+    if (place->port && pl_upgrade_is_asked(&request)) {
         serve_upgrade(conn, place, &request, pl_bytes_from(in, request.head_len));
-    } else {
-        /* We answer nothing that has a body: what follows the head is not read as a request. */
-        if (request.content_length || request.is_chunked)
-            request.keeps_alive = false;
-        serve_small(conn, place, &request);
-        if (pl_conn_is_open(conn))
-            pl_conn_set_timer(conn, pl_reactor_now_ms(pl_conn_reactor(conn)) +
-                                        place->server->config->client.ping_interval_ms);
+        return false;
+    }
+    /* We answer nothing that has a body: what follows the head is not read as a request. */
+    if (request.content_length || request.is_chunked)
+        request.keeps_alive = false;
+    serve_small(conn, place, &request);
+    if (!pl_conn_is_open(conn))
+        return false;
+    pl_conn_set_timer(conn,
+        pl_reactor_now_ms(pl_conn_reactor(conn)) + place->server->config->client.ping_interval_ms);
+    return !pl_connection_has_answer(conn);
+}
+
+enum pl_err pl_http_serve(
+    struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used)
+{
+    size_t used = 0;
+    bool more = true;
+    *out_used = 0;
+    while (more) {
+        more = serve_one(conn, place, pl_bytes_from(in, *out_used), &used);
+        *out_used += used;
     }
     return PL_OK;
 }

@@ -295,6 +295,16 @@ static void prepare(struct pl_server *server, struct pl_port *port)
     port->realm = find_realm(server, port->config->realm);
 }
 
+/* No client could come in. */
+static bool is_deaf(const struct pl_server *server)
+{
+    for (uint32_t i = 0; i < server->port_count; i++) {
+        if (!server->ports[i].is_skipped)
+            return false;
+    }
+    return server->port_count > 0;
+}
+
 enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag)
 {
     const struct pl_config *config = server->config;
@@ -311,6 +321,10 @@ enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag)
         err = pl_ports_load_tls(server, config, diag);
     for (uint32_t i = 0; i < server->port_count && !err; i++)
         err = open_port(server, &server->ports[i], diag);
+    if (!err && is_deaf(server)) {
+        pl_diag_set(diag, 0, "every default port is in use; configure others");
+        err = PL_EXISTS;
+    }
     return err ? err : open_admin(server, diag);
 }
 

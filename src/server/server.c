@@ -19,11 +19,6 @@ enum { POLL_MS = 20, CLOSE_MS = 6000, LEAVE_MS = 2000, REVIEW_AGAIN_MS = 6000 };
 
 /* ---- Configuration ---- */
 
-static void on_unknown_variable(const char *variable)
-{
-    pl_log(PL_LOG_WARN, "unknown_variable", "name=%s", variable);
-}
-
 static enum pl_err load_config(
     const struct pl_server_options *options, struct pl_config **out, struct pl_diag *diag)
 {
@@ -32,7 +27,6 @@ static enum pl_err load_config(
         .environment = (const char *const *)environ,
         .sets = options->sets,
         .set_count = options->set_count,
-        .on_unknown = on_unknown_variable,
     };
     return pl_config_load(&sources, out, diag);
 }
@@ -58,14 +52,21 @@ static char *find_data(const struct pl_config *config)
 
 /* ---- Start ---- */
 
-/* Each connection is a file; so is each listener and what the process has anyway. */
-static void raise_file_limit(const struct pl_config *config)
+static void raise_file_limit(void)
 {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 && getrlimit(RLIMIT_NOFILE, &limit) != 0)
+    /* Where that is forbidden, it stays as it is. */
+    (void)!setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+/* Each connection is a file. */
+static void tell_file_limit(const struct pl_config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < config->limits.connections)
         pl_log(PL_LOG_INFO, "few_files", "open_files=%llu limits.connections=%u",
@@ -176,6 +177,12 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
     if (!err)
         err = pl_ports_open(server, diag);
     return err ? err : pl_probe_open(server);
+}
+
+static void warn_of_variables(const struct pl_config *config)
+{
+    for (uint32_t i = 0; i < config->unknown_variables.count; i++)
+        pl_log(PL_LOG_WARN, "unknown_variable", "name=%s", config->unknown_variables.items[i]);
 }
 
 static void warn_of_exposure(const struct pl_server *server)
@@ -322,7 +329,7 @@ static bool have_all_left(const struct pl_server *server)
 static bool wait_until(const struct pl_server *server, bool (*is_true)(const struct pl_server *),
     uint64_t ms, const sigset_t *signals)
 {
-    uint64_t until_ms = pl_clock_ms() + ms;
+    uint64_t until_ms = ms == PL_NEVER ? PL_NEVER : pl_clock_ms() + ms;
     while (!is_true(server)) {
         if (pl_clock_ms() >= until_ms)
             return false;
@@ -441,11 +448,13 @@ int pl_server_run(const struct pl_server_options *options)
     enum pl_err err = load_config(options, &server->config, &diag);
     if (!err) {
         pl_log_set_level(server->config->log.level);
-        raise_file_limit(server->config);
+        raise_file_limit();
         err = open_all(server, &diag);
     }
     if (!err) {
         pl_ports_print(server, stdout);
+        tell_file_limit(server->config);
+        warn_of_variables(server->config);
         warn_of_exposure(server);
         err = pl_shards_start(server, &diag);
         is_running = !err;

@@ -143,11 +143,12 @@ bool pl_connection_drain(struct pl_conn *conn);
 /* For answers that come later; NULL: it waits for none. */
 struct pl_answer;
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer);
+bool pl_connection_has_answer(struct pl_conn *conn);
 /* A log line that a peer caused may be written now. */
 bool pl_shard_may_log(struct pl_shard *shard);
 
 /* http.c */
-/* One request on a shared port or the admin listener. */
+/* Requests on a shared port or the admin listener. */
 PL_MUST_USE enum pl_err pl_http_serve(
     struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used);
 
