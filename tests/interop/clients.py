@@ -454,6 +454,30 @@ class LibNats(CClient):
         return self.replies.get(timeout=TIMEOUT)
 
 
+class LibHiredis(CClient):
+    """hiredis; publish and pipeline give the sum of the receivers."""
+
+    library = "hiredis"
+
+    def __init__(self, address, *login):
+        super().__init__()
+        self.command("connect", address[0], str(address[1]), *login)
+
+    def subscribe(self, channel):
+        self.command("subscribe", channel)
+
+    def psubscribe(self, pattern):
+        self.command("psubscribe", pattern)
+
+    def publish(self, channel, data):
+        self.command("publish", channel, data)
+        return int(self.replies.get(timeout=TIMEOUT).data)
+
+    def pipeline(self, channel, count):
+        self.command("pipeline", channel, str(count))
+        return int(self.replies.get(timeout=TIMEOUT).data)
+
+
 class LibMosquitto(CClient):
     library = "mosquitto"
 

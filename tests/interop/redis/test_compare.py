@@ -7,7 +7,8 @@ choice is not asked here but in test_differences.py, and told in docs/reference/
 import itertools
 import re
 
-from harness import Failure, Raw
+from harness import Failure, Raw, Server
+from users import hashed
 from peers import RedisServer
 
 # One reactor: what one connection has done is then seen by the next one, as in redis-server.
@@ -310,3 +311,36 @@ def pipelines_are_answered_in_the_same_order(server):
              "PUBLISH a 2\r\nFOO\r\nMULTI\r\nPUBLISH a 3\r\nEXEC\r\nPUBLISH a\r\nECHO 5\r\n",
              "PUBLISH a x\r\n" * 500 + "ECHO end\r\n", "RESET\r\nPING\r\n" * 5]
     _compare(server, *steps)
+
+
+ACL = """
+requirepass secret
+user dev on >pw resetchannels &dev.* &ok ~* +@all
+"""
+
+
+def logins_and_rights_are_told_the_same():
+    roles = {"all": {"publish": [">"], "subscribe": [">"]},
+             "dev": {"publish": ["dev.>", "ok"], "subscribe": ["dev.>", "ok"]}}
+    users = f"default all {hashed('secret')}\ndev dev {hashed('pw')}\n"
+    with _Redis(ACL) as redis, Server(threads=1, roles=roles, auth={"users": "users.txt"},
+                                      files={"users.txt": users}) as server:
+        # PING is no mark before the login.
+        for step in ("PING\r\n", "FOO\r\n", "PUBLISH a b\r\n", "SUBSCRIBE a\r\n", "HELLO\r\n",
+                     "HELLO 3\r\n", "AUTH wrong\r\n", "HELLO 3 AUTH default wrong\r\n",
+                     "HELLO 3 AUTH default\r\n", "AUTH\r\n", "AUTH a b c\r\n", "HELLO 4\r\n",
+                     "COMMAND\r\n", "MULTI\r\n", "CLIENT ID\r\n", "RESET\r\n", "*10\r\n*x\r\n",
+                     "*11\r\n", "*2\r\n$16385\r\n", "*1\r\n$-2\r\n"):
+            with _Pair(redis, server) as pair:
+                pair.ask(step + "QUIT\r\n", closes=True)
+        with _Pair(redis, server) as pair:
+            for step in ("AUTH secret\r\n", "AUTH wrong\r\n", "RESET\r\nAUTH default secret\r\n",
+                         "HELLO 3 AUTH default secret SETNAME me\r\n", "CLIENT GETNAME\r\n",
+                         "SUBSCRIBE dev.b\r\n", "AUTH dev pw\r\n", "PUBLISH dev.b 1\r\n",
+                         "PUBLISH a 1\r\n", "SUBSCRIBE x\r\n", "SUBSCRIBE ok x\r\n",
+                         "PSUBSCRIBE *\r\n", "PSUBSCRIBE dev.*\r\n", "SPUBLISH x 1\r\n",
+                         "SSUBSCRIBE x\r\n", "MULTI\r\nPUBLISH x 1\r\nEXEC\r\n", "CLIENT INFO\r\n",
+                         "PUBLISH dev.x 1\r\nPUBLISH x 1\r\nPING\r\n",
+                         "CLIENT REPLY OFF\r\nPUBLISH x 1\r\nSUBSCRIBE x\r\nCLIENT REPLY ON\r\n",
+                         "CLIENT REPLY SKIP\r\nAUTH dev pw\r\nPING\r\n"):
+                pair.ask(step)
