@@ -111,7 +111,9 @@ enum pl_err pl_tls_loaded_session(struct pl_tls_loaded *loaded, gnutls_session_t
  * offered freely. */
 static int verify_client(gnutls_session_t session)
 {
-    unsigned status = 0;
+    unsigned status = 0, count = 0;
+    if (!gnutls_certificate_get_peers(session, &count) || !count)
+        return 0; /* where one is required, GnuTLS itself refuses this */
     if (gnutls_certificate_verify_peers2(session, &status) < 0)
         return GNUTLS_E_CERTIFICATE_ERROR;
     return status ? GNUTLS_E_CERTIFICATE_ERROR : 0;

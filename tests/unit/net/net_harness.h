@@ -135,8 +135,10 @@ static inline enum pl_err harness_upgrade(
     struct pl_upgrade up;
     unsigned status;
     enum pl_err err = pl_http_parse(bytes, &request, &status);
-    if (err == PL_NEED_MORE)
+    if (err == PL_NEED_MORE) {
+        *out_used = 0;
         return PL_OK;
+    }
     if (err) {
         pl_conn_answer_status(conn, status);
         return PL_OK;
