@@ -52,7 +52,8 @@ struct pl_match *pl_match_unref(struct pl_match *match);
 
 struct pl_matcher;
 
-/* seed: for its hashes. cache_max: match sets kept, power of two. NULL: no memory. */
+/* seed: for its hashes. cache_max: match sets kept, rounded up to a power of two, in at most 512
+ * bytes on average. NULL: no memory. */
 PL_MUST_USE struct pl_matcher *pl_matcher_new(uint64_t seed, uint32_t cache_max);
 /* The subscriptions in it are the caller's. Accepts NULL. */
 struct pl_matcher *pl_matcher_free(struct pl_matcher *m);
