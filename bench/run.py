@@ -33,9 +33,9 @@ ROWS = [
     ("1 → 1, 16 KiB", "cpu_us", "--size 16384 --window 128", "nats redis mqtt"),
     ("1 → 50, 16 KiB", "cpu_us", "--size 16384 --subscribers 50 --window 16", "nats redis mqtt"),
     ("request-reply, 1 in flight", "cpu_us", "--mode request --window 1 --size 16",
-     "nats redis mqtt"),
+     "nats mqtt"),
     ("request-reply, 64 in flight", "cpu_us", "--mode request --window 64 --size 16",
-     "nats redis mqtt"),
+     "nats mqtt"),
     ("queue group of 4, 128 B", "cpu_us", "--queue --subscribers 4", "nats"),
     ("100k filters, per publish", "cpu_us_published",
      "--mode subscriptions --count 100000 --size 16", "nats mqtt"),
@@ -96,7 +96,7 @@ threads: {args.threads}
 admin: {{enabled: false}}
 listeners:
   - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{protocol}]}}
-  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [http, mqtt, nats]}}
+  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [mqtt, nats], websocket: true}}
 """)
         return [args.parley, "serve", "--config", config, "--data", self.dir]
 

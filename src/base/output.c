@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/text.h"
 
-enum { FREE_SMALL_MAX = 1024, FREE_LARGE_MAX = 256, SPILL_FIRST = 4096 };
+enum { SPILL_FIRST = 4096 };
 
 void pl_output_init(struct pl_output *out, struct pl_output_pool *pool, size_t bytes_max)
 {
@@ -49,28 +49,28 @@ static void free_chain(struct pl_chunk *chunk)
 
 void pl_output_pool_done(struct pl_output_pool *pool)
 {
-    free_chain(pool->free_small);
-    free_chain(pool->free_large);
+    for (int i = 0; i < PL_CHUNK_SIZES; i++)
+        free_chain(pool->free[i]);
     *pool = (struct pl_output_pool){0};
 }
 
+static const uint32_t chunk_caps[PL_CHUNK_SIZES] = {PL_CHUNK_TINY, PL_CHUNK_SMALL, PL_CHUNK_LARGE};
+/* So many of each size wait to be used again: about 1, 1 and 4 MiB. */
+static const uint32_t free_count_max[PL_CHUNK_SIZES] = {4096, 512, 128};
+
 struct pl_chunk *pl_chunk_new(struct pl_output_pool *pool, size_t room)
 {
-    bool small = room <= PL_CHUNK_SMALL;
-    struct pl_chunk **list = small ? &pool->free_small : &pool->free_large;
-    size_t cap = small ? PL_CHUNK_SMALL : PL_CHUNK_LARGE;
-    struct pl_chunk *chunk = NULL;
-    if (room > PL_CHUNK_LARGE) {
-        cap = room;
-        if (cap > UINT32_MAX - sizeof *chunk)
-            return NULL;
-        chunk = pl_alloc(sizeof *chunk + cap);
-    } else if (*list) {
-        chunk = *list;
-        *list = chunk->next;
-        *(small ? &pool->free_small_count : &pool->free_large_count) -= 1;
+    int i = 0;
+    while (i < PL_CHUNK_SIZES && chunk_caps[i] < room)
+        i++;
+    struct pl_chunk *chunk;
+    size_t cap = i < PL_CHUNK_SIZES ? chunk_caps[i] : room;
+    if (i < PL_CHUNK_SIZES && pool->free[i]) {
+        chunk = pool->free[i];
+        pool->free[i] = chunk->next;
+        pool->free_count[i]--;
     } else {
-        chunk = pl_alloc(sizeof *chunk + cap);
+        chunk = cap <= UINT32_MAX - sizeof *chunk ? pl_alloc(sizeof *chunk + cap) : NULL;
     }
     if (!chunk)
         return NULL;
@@ -87,17 +87,16 @@ void pl_chunk_free(struct pl_output_pool *pool, struct pl_chunk *chunk)
     if (chunk->shared) {
         pl_shared_unref(chunk->shared);
         pl_free(chunk);
-    } else if (chunk->cap == PL_CHUNK_SMALL && pool->free_small_count < FREE_SMALL_MAX) {
-        chunk->next = pool->free_small;
-        pool->free_small = chunk;
-        pool->free_small_count++;
-    } else if (chunk->cap == PL_CHUNK_LARGE && pool->free_large_count < FREE_LARGE_MAX) {
-        chunk->next = pool->free_large;
-        pool->free_large = chunk;
-        pool->free_large_count++;
-    } else {
-        pl_free(chunk);
+        return;
     }
+    for (int i = 0; i < PL_CHUNK_SIZES; i++)
+        if (chunk->cap == chunk_caps[i] && pool->free_count[i] < free_count_max[i]) {
+            chunk->next = pool->free[i];
+            pool->free[i] = chunk;
+            pool->free_count[i]++;
+            return;
+        }
+    pl_free(chunk);
 }
 
 static void link_chunk(struct pl_output *out, struct pl_chunk *chunk)
@@ -131,7 +130,12 @@ enum pl_err pl_output_append(struct pl_output *out, struct pl_bytes bytes)
         return PL_OK;
     struct pl_chunk *tail = out->tail;
     if (!tail || tail->room < bytes.len) {
-        size_t room = !tail ? bytes.len : bytes.len > PL_CHUNK_SMALL ? bytes.len : PL_CHUNK_LARGE;
+        /* Each chunk behind another is larger: an answer is short, a stream is not. */
+        size_t room = !tail || tail->shared        ? bytes.len
+                      : tail->cap <= PL_CHUNK_TINY ? PL_CHUNK_SMALL
+                                                   : PL_CHUNK_LARGE;
+        if (room < bytes.len)
+            room = bytes.len;
         tail = pl_chunk_new(out->pool, room);
         if (!tail)
             return PL_NO_MEMORY;

@@ -19,8 +19,10 @@
 #include "base/bytes.h"
 
 enum {
-    PL_CHUNK_SMALL = 2048 - 48,  /* bytes of room in a first chunk */
+    PL_CHUNK_TINY = 256 - 48,    /* bytes of room in a first chunk: an answer */
+    PL_CHUNK_SMALL = 2048 - 48,  /* in the next one */
     PL_CHUNK_LARGE = 32768 - 48, /* and in those after it */
+    PL_CHUNK_SIZES = 3,
     PL_BY_REFERENCE = 2048,      /* runs from this length on are referenced, not copied */
 };
 
@@ -39,8 +41,8 @@ struct pl_output;
 /* What the outputs of one reactor share. */
 struct pl_output_pool {
     struct pl_output *dirty; /* outputs that got something since they were last taken */
-    struct pl_chunk *free_small, *free_large;
-    uint32_t free_small_count, free_large_count;
+    struct pl_chunk *free[PL_CHUNK_SIZES];
+    uint32_t free_count[PL_CHUNK_SIZES];
     size_t bytes; /* queued in all outputs of this pool */
 };
 

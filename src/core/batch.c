@@ -2,7 +2,7 @@
 
 #include "base/alloc.h"
 
-enum { FREE_BATCHES_MAX = 8, ARRAY_FIRST = 64 };
+enum { FREE_BATCHES_MAX = 8, ARRAY_FIRST = 64, KEPT_MAX = 4096 };
 
 /* Doubles an array until it holds `need` elements. */
 static bool grow(void *array_address, uint32_t *cap, uint32_t need, size_t element)
@@ -175,6 +175,21 @@ void pl_batch_free(struct pl_batch *b)
     pl_free(b);
 }
 
+/* A burst's arrays are given back: they would stay with the pool for good. */
+static void trim_arrays(struct pl_batch *b)
+{
+    if (b->item_cap > KEPT_MAX) {
+        pl_free(b->items);
+        b->items = NULL;
+        b->item_cap = 0;
+    }
+    if (b->op_cap > KEPT_MAX) {
+        pl_free(b->ops);
+        b->ops = NULL;
+        b->op_cap = 0;
+    }
+}
+
 static void trim_slabs(struct pl_batch *b)
 {
     struct pl_slab *slab = b->slabs;
@@ -202,6 +217,7 @@ void pl_batch_release(struct pl_batch *b, struct pl_worker *walker)
         return;
     }
     trim_slabs(b);
+    trim_arrays(b);
     b->slab = NULL;
     b->slab_used = 0;
     b->open_run = 0;
