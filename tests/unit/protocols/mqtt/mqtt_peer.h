@@ -1,5 +1,5 @@
 /*
- * MQTT clients by hand: a peer that says and hears packets written as in mqtt_hex.h.
+ * MQTT clients by hand: a peer that says and hears packets written as in hex.h.
  *
  *     struct place place;
  *     mqtt_place(&place);
