@@ -150,8 +150,8 @@ static inline void pl_write_u32(struct pl_writer *w, uint32_t v)
 
 static inline void pl_write_bytes(struct pl_writer *w, struct pl_bytes b)
 {
-    uint8_t *at = pl_writer_room(w, b.len);
-    if (at && b.len)
+    uint8_t *at = b.len ? pl_writer_room(w, b.len) : NULL;
+    if (at)
         memcpy(at, b.data, b.len);
 }
 

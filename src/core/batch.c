@@ -74,6 +74,27 @@ struct pl_op *pl_batch_add_op(struct pl_batch *b, enum pl_op_kind kind, struct p
     return op;
 }
 
+void pl_op_forget(struct pl_op *op)
+{
+    if (op->kind == PL_OP_REPLAY)
+        return; /* the job knows by itself */
+    if (op->kind == PL_OP_PUBLISH) {
+        op->flags = 0;
+        return;
+    }
+    struct pl_subscription *sub = op->kind == PL_OP_SUBSCRIBE ? op->subject : NULL;
+    if (sub && sub->job) {
+        sub->job->sub = NULL;
+        sub->job->is_over = true;
+        sub->job = NULL;
+    }
+    if (sub)
+        sub->pattern = pl_pattern_unref(sub->pattern);
+    if (op->kind == PL_OP_IDENTITY)
+        pl_identity_unref(op->subject);
+    op->kind = PL_OP_NONE;
+}
+
 struct pl_message *pl_batch_add_message(struct pl_batch *b, uint32_t *out_index)
 {
     if (!grow(&b->messages, &b->message_cap, b->message_count + 1, sizeof *b->messages))

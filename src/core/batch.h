@@ -115,6 +115,9 @@ struct pl_batch {
 PL_MUST_USE struct pl_batch *pl_batch_open(struct pl_worker *w, struct pl_realm *realm);
 PL_MUST_USE struct pl_op *pl_batch_add_op(
     struct pl_batch *b, enum pl_op_kind kind, struct pl_session *session);
+/* Its session has gone, or is about to: nothing of it is done but what it published, and nothing is
+ * answered. */
+void pl_op_forget(struct pl_op *op);
 /* A message slot (not zeroed but its atomics) that stands in the batch; *out_index in messages. */
 PL_MUST_USE struct pl_message *pl_batch_add_message(struct pl_batch *b, uint32_t *out_index);
 /* A kept message, whose reference the batch takes. */

@@ -262,6 +262,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
         pl_mailbox_free(mailbox);
         s->mailbox = NULL;
     }
+    s->was_removed = true;
     pl_run_done(r, s, PL_DONE_LEAVE, why, 0);
 }
 
@@ -433,8 +434,19 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
     }
 }
 
+/* PL_DONE_LEAVE stands in some inbox already: no answer may come behind it. */
+static bool is_too_late(const struct pl_op *op)
+{
+    /* Those of these kinds need their session no more, and may have outlived it. */
+    bool is_nobodys = op->kind == PL_OP_NONE || op->kind == PL_OP_REPLAY ||
+                      (op->kind == PL_OP_PUBLISH && !op->flags);
+    return !is_nobodys && op->session->was_removed;
+}
+
 static void run_op(struct pl_runner *r, struct pl_op *op)
 {
+    if (is_too_late(op))
+        pl_op_forget(op);
     switch ((enum pl_op_kind)op->kind) {
     case PL_OP_NONE:
         return;

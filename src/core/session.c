@@ -469,24 +469,9 @@ static void complete_claim(struct pl_session *s, const struct pl_item *item)
 static void drop_ops(struct pl_worker *w, const struct pl_session *s)
 {
     for (struct pl_batch *b = w->open; b; b = b->next)
-        for (uint32_t i = 0; i < b->op_count; i++) {
-            struct pl_op *op = &b->ops[i];
-            if (op->session != s || op->kind == PL_OP_REPLAY)
-                continue;
-            if (op->kind == PL_OP_PUBLISH) {
-                op->flags = 0;
-                continue;
-            }
-            struct pl_subscription *sub = op->kind == PL_OP_SUBSCRIBE ? op->subject : NULL;
-            if (sub && sub->job) {
-                sub->job->sub = NULL;
-                sub->job->is_over = true;
-                sub->job = NULL;
-            }
-            if (op->kind == PL_OP_IDENTITY)
-                pl_identity_unref(op->subject);
-            op->kind = PL_OP_NONE;
-        }
+        for (uint32_t i = 0; i < b->op_count; i++)
+            if (b->ops[i].session == s)
+                pl_op_forget(&b->ops[i]);
 }
 
 static void complete(struct pl_worker *w, const struct pl_item *item)

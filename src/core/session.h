@@ -116,6 +116,7 @@ struct pl_session {
     uint8_t state;                  /* enum pl_session_state; its reactor */
     bool is_ending;                 /* ended() was called or is due; its reactor */
     bool is_in_realm;               /* under the lock */
+    bool was_removed;               /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
     bool has_left;                  /* leave was asked for; its reactor */
     uint8_t ending_why;             /* enum pl_err; its reactor */
     struct pl_session *ending_next; /* the worker's list; its reactor */
