@@ -306,13 +306,9 @@ void pl_takeover_expect(struct pl_worker *w, struct pl_expected *e)
     w->expected = e;
 }
 
-void pl_takeover_take(struct pl_worker *w, struct pl_session *s, struct pl_expected *to)
+/* It is here: says goodbye to its connection and sends it on. */
+static void hand_over(struct pl_worker *w, struct pl_session *s, struct pl_expected *to)
 {
-    struct pl_expected *on_its_way = pl_expected_find(w, s);
-    if (on_its_way && on_its_way != to) {
-        on_its_way->onward = to;
-        return;
-    }
     if (s->out)
         pl_session_call_ended(s, PL_TAKEN_OVER);
     PL_ASSERT(!s->out);
@@ -335,6 +331,17 @@ void pl_takeover_take(struct pl_worker *w, struct pl_session *s, struct pl_expec
     s->ending_why = PL_OK;
     s->worker = to->worker;
     pl_worker_post(to->worker, &to->post);
+}
+
+void pl_takeover_take(struct pl_worker *w, struct pl_session *s, struct pl_expected *to)
+{
+    /* Claims may stand in a row, several of them on this worker: the one before goes first. */
+    for (struct pl_expected *e = w->expected; e; e = e->next)
+        if (e->session == s && e != to && !e->onward) {
+            e->onward = to;
+            return;
+        }
+    hand_over(w, s, to);
 }
 
 static void play_early(struct pl_worker *w, struct pl_expected *e)
@@ -395,6 +402,6 @@ static void arrive(struct pl_post *post, void *context)
     }
     play_early(w, e);
     if (e->onward)
-        pl_takeover_take(w, s, e->onward);
+        hand_over(w, s, e->onward);
     pl_expected_free(e);
 }

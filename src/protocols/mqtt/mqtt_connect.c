@@ -390,6 +390,7 @@ static bool write_connack(struct mqtt_link *l, const struct mqtt_connecting *c, 
 
 static void give_link(struct mqtt_session *s, struct mqtt_link *l, bool is_expiring)
 {
+    PL_ASSERT(!s->link || s->link == l); /* an older one was ended before */
     s->link = l;
     s->core.out = l->link.out;
     s->core.about = l->link.session ? l->link.session->about : s->core.about;
