@@ -231,6 +231,9 @@ void pl_batch_release(struct pl_batch *b, struct pl_worker *walker)
 {
     if (atomic_fetch_sub_explicit(&b->walkers, 1, memory_order_acq_rel) != 1)
         return;
+    if (b->bytes)
+        atomic_fetch_sub_explicit(&b->worker->handed_bytes, b->bytes, memory_order_relaxed);
+    b->bytes = 0;
     let_go(b);
     /* Pools are per thread: the last walker keeps it, whoever filled it. */
     if (walker->free_batch_count >= FREE_BATCHES_MAX) {

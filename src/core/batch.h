@@ -105,6 +105,7 @@ struct pl_batch {
     uint32_t slab_used;
     uint32_t open_run;   /* index + 1 of the RUN item that may still grow */
     bool has_expiring;   /* a message with an expiry is in it */
+    size_t bytes;        /* of its payloads */
     uint64_t concerned;  /* bit per worker that has items */
     atomic_uint walkers; /* workers that have not finished */
     uint32_t link_count;

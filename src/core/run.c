@@ -531,6 +531,8 @@ uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)
     }
     uint32_t own = b->worker->index;
     atomic_store_explicit(&b->walkers, walkers, memory_order_relaxed);
+    if (b->bytes)
+        atomic_fetch_add_explicit(&b->worker->handed_bytes, b->bytes, memory_order_relaxed);
     for (uint32_t i = 0; i < realm->worker_count; i++)
         if (concerned >> i & 1 && pl_inbox_push(&realm->workers[i].inbox, &b->links[i].post) &&
             i != own)

@@ -404,6 +404,7 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
     if (!err) {
         pl_count(&w->counters.messages_in, 1);
         pl_count(&w->counters.payload_bytes_in, draft->payload.len);
+        b->bytes += draft->payload.len;
         if (!flags && joins_last_op(b, s, index))
             return PL_OK;
     }

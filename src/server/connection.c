@@ -213,6 +213,7 @@ static enum pl_err speak(
     link->is_tls = pl_conn_is_tls(conn);
     link->is_ambient_allowed = is_ambient;
     link->is_open = true;
+    pl_conn_set_input_max(conn, config->packet_max_login);
     enum pl_err err = protocol->open ? protocol->open(link) : PL_OK;
     if (!err && link->is_open)
         pl_conn_set_timer(conn, protocol->tick ? protocol->tick(link, link->opened_ms) : PL_NEVER);
@@ -340,14 +341,14 @@ static enum pl_err sniff(struct pl_connection **c_at, struct pl_bytes first, boo
 /* Published while too much waits for readers: it is not read from for a while. */
 static void stall_if_full(struct pl_connection *c, struct pl_shard *shard, uint64_t published)
 {
-    struct pl_server *server = shard->server;
+    const struct pl_server *server = shard->server;
     if (published == shard->worker->counters.messages_in ||
-        atomic_load_explicit(&server->queued, memory_order_relaxed) <=
-            server->config->limits.queued)
+        !pl_shard_is_full(shard, server->config->limits.queued))
         return;
     c->is_stalled = true;
     shard->stalled++;
     pl_conn_pause(c->conn);
+    pl_shard_look_soon(shard);
 }
 
 /* Nobody may talk for long without saying who it is. */

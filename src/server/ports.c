@@ -9,6 +9,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "codec/http.h"
 #include "server/state.h"
 
 enum { FREE_PORT_TRIES = 16 };
@@ -132,11 +133,13 @@ static enum pl_err open_listener(struct pl_server *server, struct pl_place *plac
         options.gate = server->gate;
         options.tls = place->port->tls;
         options.output_max = client->output;
-        options.input_max =
-            client->packet_before_login > 16384 ? client->packet_before_login : 16384;
+        /* Until the protocol is known a request's head may stand there. */
+        options.input_max = client->packet_before_login;
+        if (place->port->config->websocket && options.input_max < PL_HTTP_HEAD_MAX)
+            options.input_max = PL_HTTP_HEAD_MAX;
     } else {
         options.output_max = 64u << 20;
-        options.input_max = 16384;
+        options.input_max = PL_HTTP_HEAD_MAX;
     }
     return pl_listener_open(&options, &place->listener, diag);
 }

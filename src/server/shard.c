@@ -26,10 +26,23 @@ static void tell_queued(struct pl_shard *shard)
     shard->queued_told = bytes;
 }
 
-static bool has_room(const struct pl_server *server)
+bool pl_shard_is_full(const struct pl_shard *shard, size_t limit)
 {
-    return atomic_load_explicit(&server->queued, memory_order_relaxed) <=
-           server->config->limits.queued / 2;
+    return atomic_load_explicit(&shard->server->queued, memory_order_relaxed) > limit ||
+           atomic_load_explicit(&shard->worker->handed_bytes, memory_order_relaxed) > limit;
+}
+
+static bool has_room(const struct pl_shard *shard)
+{
+    return !pl_shard_is_full(shard, shard->server->config->limits.queued / 2);
+}
+
+void pl_shard_look_soon(struct pl_shard *shard)
+{
+    uint64_t soon_ms = pl_reactor_now_ms(shard->reactor) + STALLED_EVERY_MS;
+    if (shard->tick.deadline.at_ms > soon_ms)
+        /* It stands in the heap, so it only moves. */
+        (void)!pl_timer_set(shard->reactor, &shard->tick, soon_ms);
 }
 
 static void begin(void *context, uint64_t now_ms, uint64_t now_unix_ms)
@@ -44,7 +57,7 @@ static bool turn(void *context)
     struct pl_shard *shard = context;
     bool more = pl_worker_turn(shard->worker);
     tell_queued(shard);
-    if (shard->stalled && has_room(shard->server))
+    if (shard->stalled && has_room(shard))
         pl_connection_unstall(shard);
     return more;
 }
@@ -90,7 +103,7 @@ static void tick(struct pl_timer *timer, uint64_t now_ms)
     uint64_t next_ms = now_ms + PL_TURN_EVERY_MS;
     if (shard->index == 0)
         next_ms = tick_home(shard->server, now_ms);
-    if (shard->stalled && has_room(shard->server))
+    if (shard->stalled && has_room(shard))
         pl_connection_unstall(shard);
     if (shard->stalled && next_ms > now_ms + STALLED_EVERY_MS)
         next_ms = now_ms + STALLED_EVERY_MS;

@@ -200,6 +200,10 @@ struct pl_totals {
 void pl_server_totals(const struct pl_server *server, struct pl_totals *out);
 
 /* shard.c */
+/* More than that waits for clients in all, or is on its way from here to other shards. */
+bool pl_shard_is_full(const struct pl_shard *shard, size_t limit);
+/* It has stalled connections: the next tick comes soon. */
+void pl_shard_look_soon(struct pl_shard *shard);
 PL_MUST_USE enum pl_err pl_shards_open(struct pl_server *server, struct pl_diag *diag);
 PL_MUST_USE enum pl_err pl_shards_start(struct pl_server *server, struct pl_diag *diag);
 /* Any thread: goodbyes, spread over the time that the configuration says. */
