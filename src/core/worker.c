@@ -85,6 +85,7 @@ static bool run_batches(struct pl_worker *w)
         b->next = NULL;
         if (!b->op_count) { /* opened for its arena alone */
             atomic_store_explicit(&b->walkers, 1, memory_order_relaxed);
+            b->bytes = 0; /* a message may stand there whose op met no memory */
             pl_batch_release(b, w);
         } else if (!pl_realm_run(b->realm, b)) {
             b->next = stuck;
