@@ -12,6 +12,7 @@
  *     'P'             pauses, and resumes after 20 ms
  *     'G' + 4 bytes   sends that many bytes (big endian)
  *     'L' + 4 bytes   waits until that many bytes of body have come, answers "got <len>"
+ *     'F' + 1 byte    of the reactor's next allocations that one fails; answers "ok"
  *     'N'             needs more, always: the tail grows to its limit
  *     'H'             an HTTP request follows: WebSocket upgrade (subprotocol "stream" or none)
  *     'T'             answers "tls", starts TLS
@@ -223,6 +224,12 @@ static inline enum pl_err harness_step(
             if (bytes.data[i] != (uint8_t)(i - 5))
                 snprintf(text, sizeof text, "bad %zu", i - 5);
         return harness_say(conn, text);
+    case 'F':
+        if (bytes.len < 2)
+            return PL_OK;
+        *out_used = 2;
+        pl_alloc_fail(bytes.data[1], 0);
+        return harness_say(conn, "ok");
     case 'N':
         return PL_OK;
     case 'H':

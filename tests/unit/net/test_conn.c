@@ -1,6 +1,8 @@
 /* Connections over TCP and Unix sockets, seen from a peer. */
 #include "check.h"
 
+#include <sys/resource.h>
+
 #include "net/net_harness.h"
 
 static void put_u32(uint8_t *at, uint32_t v)
@@ -383,5 +385,63 @@ TEST(a_gate_limits_the_rate)
         close(fds[i]);
     }
     CHECK(refused >= 4 && refused <= 5);
+    harness_stop(&h);
+}
+
+TEST(a_process_without_descriptors_turns_away_and_recovers)
+{
+    struct harness h = {0};
+    struct rlimit before, low;
+    int fds[256], count = 0;
+    char back[8];
+    harness_start(&h, 1, NULL, NULL);
+    getrlimit(RLIMIT_NOFILE, &before);
+    low = before;
+    low.rlim_cur = 128;
+    setrlimit(RLIMIT_NOFILE, &low);
+    while (count < 256 && (fds[count] = dup(0)) >= 0)
+        count++;
+    REQUIRE(count > 1);
+    close(fds[--count]); /* for our own end */
+    for (int i = 0; i < 3; i++) {
+        int fd = harness_connect(&h);
+        CHECK(recv(fd, back, 1, 0) <= 0);
+        close(fd);
+    }
+    while (count)
+        close(fds[--count]);
+    int fd = harness_connect(&h);
+    CHECK(harness_send(fd, "hello", 5));
+    CHECK_BYTES(back, harness_recv(fd, back, 5), "hello", 5);
+    close(fd);
+    setrlimit(RLIMIT_NOFILE, &before);
+    harness_stop(&h);
+}
+
+TEST(a_failed_allocation_costs_one_connection_at_most)
+{
+    enum { LEN = 400000 };
+    struct harness h = {0};
+    static uint8_t packet[2 + 5 + LEN];
+    harness_start(&h, 1, NULL, NULL);
+    packet[0] = 'F';
+    packet[2] = 'L';
+    put_u32(packet + 3, LEN);
+    for (size_t i = 0; i < LEN; i++)
+        packet[7 + i] = (uint8_t)i;
+    unsigned served = 0, cut = 0;
+    for (uint8_t n = 0; n < 24; n++) {
+        char back[16] = "";
+        packet[1] = n;
+        int fd = harness_connect(&h);
+        (void)!harness_send(fd, packet, sizeof packet);
+        size_t got = harness_recv(fd, back, 12);
+        bool is_served = got == 12 && memcmp(back, "okgot 400000", 12) == 0;
+        served += is_served;
+        cut += !is_served;
+        close(fd);
+    }
+    CHECK(served > 0 && cut > 0);
+    CHECK_EQ(served + cut, 24);
     harness_stop(&h);
 }
