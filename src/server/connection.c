@@ -274,7 +274,8 @@ static enum pl_err on_open(struct pl_conn *conn)
 {
     struct pl_shard *shard = pl_conn_shard(conn);
     struct pl_place *place = pl_listener_context(pl_conn_listener(conn));
-    enum pl_err err = refuse_new(conn, shard);
+    /* Operators come in to the end. */
+    enum pl_err err = place->port ? refuse_new(conn, shard) : PL_OK;
     if (err)
         return err;
     struct pl_connection *c = pl_zalloc(sizeof *c);

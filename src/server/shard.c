@@ -160,7 +160,8 @@ static void on_drain(struct pl_post *post, void *context)
 void pl_shards_drain(struct pl_server *server)
 {
     for (uint32_t i = 0; i < server->shard_count; i++)
-        pl_reactor_post(server->shards[i].reactor, &server->shards[i].drain_post);
+        /* By the worker's inbox: behind the deliveries that stand there already. */
+        pl_worker_post(server->shards[i].worker, &server->shards[i].drain_post);
 }
 
 static void close_one(struct pl_conn *conn, void *context)
