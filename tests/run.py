@@ -5,10 +5,13 @@ formatted?) is one test. Output goes to build/test/<part>.log, and is shown if t
 """
 
 import argparse
+import concurrent.futures
+import hashlib
 import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -148,17 +151,38 @@ def part_tidy(log, _):
     if not log.run("script/build", "asan"):
         return 0, 1, 0
     commands = json.loads((ROOT / "build/asan/compile_commands.json").read_text(encoding="utf-8"))
-    files = sorted({entry["file"] for entry in commands if entry["file"].startswith("../../src/")})
-    # The commands are gcc's; clang does not know all of its warnings.
-    xargs = subprocess.run(
-        ["xargs", "-P", str(CORES), "-n", "1", "clang-tidy", "--quiet", "-p", "build/asan",
-         "--extra-arg=-Wno-unknown-warning-option"],
-        input="\n".join(file.removeprefix("../../") for file in files), text=True, cwd=ROOT,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    # One line for each finding; what is in a header comes once for each file that includes it.
-    found = re.findall(r"^.*?/(src/\S+: (?:error|warning): .*)$", xargs.stdout, re.MULTILINE)
-    log.file.write("\n".join(dict.fromkeys(found)) or ("" if xargs.returncode == 0 else xargs.stdout))
-    return one(xargs.returncode == 0)
+    sources = [entry for entry in commands if entry["file"].startswith("../../src/")]
+    findings = []
+    with concurrent.futures.ThreadPoolExecutor(CORES) as pool:
+        for ok, output in pool.map(tidy, sources):
+            found = re.findall(r"^.*?/(src/\S+: (?:error|warning): .*)$", output, re.MULTILINE)
+            findings += found or ([] if ok else [output])
+    # What is in a header is found once for each file that includes it.
+    log.file.write("\n".join(dict.fromkeys(findings)))
+    return one(not findings)
+
+
+def tidy(command):
+    """(fine, findings) of a source; what was fine and has not changed since is not looked at again."""
+    folder = ROOT / "build" / "asan"
+    words = shlex.split(command["command"])
+    words = words[1:] if words[0].endswith("ccache") else words
+    text = subprocess.run([*words[:words.index("-MD")], "-E", "-C", "-c", command["file"]],
+                          cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          check=False).stdout
+    key = hashlib.sha256((ROOT / ".clang-tidy").read_bytes() + text).hexdigest()
+    stamp = ROOT / "build" / "tidy" / key
+    if text and stamp.exists():
+        return True, ""
+    # The command is gcc's; clang does not know all of its warnings.
+    run = subprocess.run(
+        ["clang-tidy", "--quiet", "-p", folder, "--extra-arg=-Wno-unknown-warning-option",
+         (folder / command["file"]).resolve()], cwd=ROOT, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, check=False)
+    if run.returncode == 0:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+    return run.returncode == 0, run.stdout
 
 
 def part_cppcheck(log, _):

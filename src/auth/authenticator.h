@@ -96,9 +96,9 @@ PL_MUST_USE enum pl_err pl_auth_reload(
 
 /*
  * Answers by login.done, exactly once, maybe before this returns, else from a thread of the pool.
- * Any thread. shown is borrowed during the call.
+ * Any thread. credentials are borrowed during the call.
  */
-void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *shown, uint64_t now_ms,
+void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credentials, uint64_t now_ms,
     uint64_t now_unix_ms, struct pl_login login);
 
 /*

@@ -46,7 +46,7 @@ bool pl_cli_print(FILE *to, const struct pl_client_event *message, enum pl_cli_s
     bool with_subject, bool with_headers);
 
 /* The status of a header block ("503"), empty if it has none. */
-struct pl_bytes pl_cli_status(struct pl_bytes head);
+struct pl_bytes pl_cli_status(struct pl_bytes block);
 /* A name for replies: "_INBOX." and 22 random letters. out has room for PL_CLI_INBOX_MAX. */
 enum { PL_CLI_INBOX_MAX = 32 };
 void pl_cli_new_inbox(char *out);

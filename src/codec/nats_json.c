@@ -101,6 +101,7 @@ static const struct member connect_members[] = {
 const struct pl_nats_connect pl_nats_connect_default = {
     .verbose = true, .pedantic = true, .echo = true};
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the reader writes to memory. */
 enum pl_err pl_nats_read_connect(struct pl_bytes text, uint8_t *memory, struct pl_nats_connect *io)
 {
     struct reader r = {.members = connect_members,
@@ -183,6 +184,7 @@ static const struct member info_members[] = {
 
 #undef I
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the reader writes to memory. */
 enum pl_err pl_nats_read_info(struct pl_bytes text, uint8_t *memory, struct pl_nats_info *io)
 {
     struct reader r = {.members = info_members,

@@ -405,7 +405,8 @@ static void drop_backlogs(
 {
     for (struct pl_backlog **at = &w->backlogs; *at;) {
         struct pl_backlog *backlog = *at;
-        if (backlog->sub != sub && (!session || backlog->sub->session != session)) {
+        bool is_meant = sub ? backlog->sub == sub : backlog->sub->session == session;
+        if (!is_meant) {
             at = &backlog->next;
             continue;
         }

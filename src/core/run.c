@@ -166,6 +166,7 @@ static uint32_t run_that_may_grow(struct pl_runner *r, const struct pl_session *
     if (!r->batch->open_run)
         return 0;
     const struct pl_match *match = r->batch->items[r->batch->open_run - 1].match;
+    PL_ASSERT(match);
     if (match != r->heard || s != r->hearer) {
         r->heard = match;
         r->hearer = s;

@@ -50,6 +50,7 @@ static void note_address(struct pl_listener *l)
     } else {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&addr;
         inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): addr is zeroed, whatever its type. */
         l->port = ntohs(v6->sin6_port);
         l->is_loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
     }

@@ -130,21 +130,25 @@ static void write_certificates(FILE *out, const struct pl_server *server)
     head(out, &metrics[METRIC_certificate_expires_seconds]);
     for (uint32_t i = 0; i < server->port_count; i++) {
         struct pl_tls_server *tls = server->ports[i].tls;
+        uint64_t expires_unix_s = tls ? pl_tls_server_expires_unix_ms(tls) / 1000 : 0;
         if (tls)
             labelled(out, METRIC_certificate_expires_seconds, server->ports[i].config->name,
-                (double)(pl_tls_server_expires_unix_ms(tls) / 1000));
+                (double)expires_unix_s);
     }
 }
 
 static double resident_bytes(void)
 {
-    unsigned long size, pages = 0;
+    /* Two numbers of pages: all, and the resident ones. */
+    char line[128] = "", *resident;
     FILE *file = fopen("/proc/self/statm", "re");
     if (file) {
-        if (fscanf(file, "%lu %lu", &size, &pages) != 2)
-            pages = 0;
-        fclose(file);
+        if (!fgets(line, sizeof line, file))
+            line[0] = 0;
+        (void)fclose(file);
     }
+    (void)strtoul(line, &resident, 10);
+    unsigned long pages = strtoul(resident, NULL, 10);
     return (double)pages * (double)sysconf(_SC_PAGESIZE);
 }
 

@@ -268,7 +268,7 @@ static void block_signals(sigset_t *out)
     sigaddset(out, SIGINT);
     sigaddset(out, SIGHUP);
     pthread_sigmask(SIG_BLOCK, out, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGPIPE, SIG_IGN); /* It cannot fail for a signal that there is. */
 }
 
 /* The next signal, 0 when the time is over. */

@@ -107,6 +107,7 @@ static enum pl_err read_children(struct reader *r, struct pl_node *parent, unsig
         yaml_event_delete(&event);
         if (err || is_end)
             return err;
+        PL_ASSERT(child);
         child->key = key;
         *at = child;
         at = &child->next;

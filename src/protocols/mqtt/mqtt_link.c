@@ -138,6 +138,7 @@ static enum pl_err on_disconnect(struct mqtt_link *l, struct pl_bytes body)
     if (err)
         return pl_mqtt_fail_diag(l, err, &diag);
     struct mqtt_session *s = l->session;
+    PL_ASSERT(s); /* Nothing is read between CONNECT and its CONNACK. */
     if (MQTT_HAS(&packet.properties, session_expiry)) {
         /* MQTT 5.0, section 3.14.2.2.2: what was to end with its connection cannot be kept now. */
         if (!s->is_expiring && packet.properties.session_expiry)

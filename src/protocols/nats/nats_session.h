@@ -134,7 +134,7 @@ void nats_sub_spend(struct nats_session *s, struct nats_sub *sub);
 void nats_subs_free(struct nats_session *s);
 
 /* nats_encode.c */
-enum pl_err nats_encode(const struct pl_subscription *sub, const struct pl_message *message,
+enum pl_err nats_encode(const struct pl_subscription *base, const struct pl_message *message,
     uint64_t now_ms, struct pl_writer *w);
 /* Equal for subscriptions whose frames are equal; 0: sid is too long to tell. */
 uint64_t nats_form(struct pl_bytes sid, bool has_headers);

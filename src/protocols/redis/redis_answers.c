@@ -68,6 +68,7 @@ static bool push_entry(
         a->entries = more;
         a->cap = cap;
     }
+    PL_ASSERT(a->entries);
     a->entries[a->count++] =
         (struct pl_redis_entry){.kind = (uint8_t)kind, .count = count, .len = len};
     return true;
