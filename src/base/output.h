@@ -23,7 +23,7 @@ enum {
     PL_CHUNK_SMALL = 2048 - 48,  /* in the next one */
     PL_CHUNK_LARGE = 32768 - 48, /* and in those after it */
     PL_CHUNK_SIZES = 3,
-    PL_BY_REFERENCE = 2048,      /* runs from this length on are referenced, not copied */
+    PL_BY_REFERENCE = 2048, /* runs from this length on are referenced, not copied */
 };
 
 struct pl_chunk {

@@ -111,14 +111,14 @@ struct pl_session {
     struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
     struct pl_mailbox *mailbox;                /* of one with a name */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
-    struct pl_deadline expiry;      /* identity's end; the realm's heap, under the lock */
-    uint32_t sub_count;             /* under the lock */
-    uint8_t state;                  /* enum pl_session_state; its reactor */
-    bool is_ending;                 /* ended() was called or is due; its reactor */
-    bool is_in_realm;               /* under the lock */
-    bool was_removed;               /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
-    bool has_left;                  /* leave was asked for; its reactor */
-    uint8_t ending_why;             /* enum pl_err; its reactor */
+    struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
+    uint32_t sub_count;        /* under the lock */
+    uint8_t state;             /* enum pl_session_state; its reactor */
+    bool is_ending;            /* ended() was called or is due; its reactor */
+    bool is_in_realm;          /* under the lock */
+    bool was_removed;          /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
+    bool has_left;             /* leave was asked for; its reactor */
+    uint8_t ending_why;        /* enum pl_err; its reactor */
     struct pl_session *ending_next; /* the worker's list; its reactor */
     void *open_request;             /* the login or claim that is open; its reactor */
     void *about;                    /* the server's: what /connections tells of it. Borrowed */

@@ -49,9 +49,9 @@ struct pl_worker {
     struct pl_output_pool outputs;
     struct pl_counters counters;
     struct pl_inbox inbox;
-    struct pl_batch *open;   /* being filled in this turn, one per realm; NULL: none yet */
+    struct pl_batch *open;      /* being filled in this turn, one per realm; NULL: none yet */
     atomic_size_t handed_bytes; /* payloads in its batches that some worker has not walked yet */
-    uint64_t batches_opened; /* while it stays the same, so does what pl_session_arena gave */
+    uint64_t batches_opened;    /* while it stays the same, so does what pl_session_arena gave */
     struct pl_batch *free_batches;
     uint32_t free_batch_count;
     uint64_t turn; /* counts turns */

@@ -69,7 +69,7 @@ struct pl_link_config {
     uint64_t login_ms;         /* the peer must have logged in after this; PL_NEVER */
     uint64_t ping_interval_ms; /* idle time after which a protocol that can pings */
     uint32_t ping_max;         /* unanswered pings before the end */
-    const void *options; /* the protocol's own keys: the struct of its header */
+    const void *options;       /* the protocol's own keys: the struct of its header */
 };
 
 struct pl_link {
@@ -94,8 +94,8 @@ struct pl_protocol {
     const char *name;
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */
     bool refuses_text; /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
-    size_t link_size; /* bytes of its struct that begins with struct pl_link; allocated zeroed with
-                         the connection, and freed with it after `closed` */
+    size_t link_size;  /* bytes of its struct that begins with struct pl_link; allocated zeroed with
+                          the connection, and freed with it after `closed` */
 
     enum pl_sniff (*sniff)(struct pl_bytes first); /* NULL: it speaks first, as NATS does */
     enum pl_err (*open)(struct pl_link *link);

@@ -297,11 +297,11 @@ void pl_admin_subscriptions(struct pl_conn *conn, const struct pl_http_request *
     pl_arena_done(&arena);
     bool has_more = page.total > page.offset && page.total - page.offset > page.limit;
     json_int_t next_offset = (json_int_t)page.offset + (json_int_t)page.limit;
-    json_t *root = page.list && !page.has_failed
-                       ? json_pack("{s:I, s:O, s:o?}", "total", (json_int_t)page.total,
-                             "subscriptions", page.list, "next_offset",
-                             has_more ? json_integer(next_offset) : NULL)
-                       : NULL;
+    json_t *root =
+        page.list && !page.has_failed
+            ? json_pack("{s:I, s:O, s:o?}", "total", (json_int_t)page.total, "subscriptions",
+                  page.list, "next_offset", has_more ? json_integer(next_offset) : NULL)
+            : NULL;
     json_decref(page.list);
     struct pl_answer *answer = pl_answer_begin(conn, request);
     if (answer)

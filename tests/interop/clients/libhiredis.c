@@ -33,9 +33,8 @@ static redisContext *open_context(struct word words[WORDS_MAX], const char **out
         return NULL;
     }
     if (words[3].len)
-        *out_error = failed(
-            c, redisCommand(c, "AUTH %b %b", words[3].text, (size_t)words[3].len, words[4].text,
-                   (size_t)words[4].len));
+        *out_error = failed(c, redisCommand(c, "AUTH %b %b", words[3].text, (size_t)words[3].len,
+                                   words[4].text, (size_t)words[4].len));
     return c;
 }
 
@@ -59,8 +58,8 @@ static const char *subscribe(const char *verb, const struct word *name)
     pthread_t thread;
     if (runs)
         return "subscribe once";
-    const char *error = failed(
-        events, redisCommand(events, "%s %b", verb, name->text, (size_t)name->len));
+    const char *error =
+        failed(events, redisCommand(events, "%s %b", verb, name->text, (size_t)name->len));
     if (!error)
         runs = pthread_create(&thread, NULL, receive, NULL) == 0;
     return error;

@@ -91,18 +91,17 @@ static void probe_deliver(
         const struct pl_message *m = run->messages[i];
         p->received++;
         if (run->frames) {
-            probe_note(p, "%.*s; ", (int)(run->ends[i] - start),
-                (const char *)run->frames->data + start);
+            probe_note(
+                p, "%.*s; ", (int)(run->ends[i] - start), (const char *)run->frames->data + start);
             start = run->ends[i];
         } else {
             probe_note(p, "%s%.*s=%.*s; ", marks[run->origin], (int)m->subject.len,
-                (const char *)m->subject.data, (int)m->payload.len,
-                (const char *)m->payload.data);
+                (const char *)m->subject.data, (int)m->payload.len, (const char *)m->payload.data);
         }
     }
     if (p->core.out && run->frames)
-        CHECK_EQ(pl_output_append_shared(p->core.out, run->frames,
-                     pl_bytes_of(run->frames->data, run->frames->len)),
+        CHECK_EQ(pl_output_append_shared(
+                     p->core.out, run->frames, pl_bytes_of(run->frames->data, run->frames->len)),
             PL_OK);
 }
 
@@ -124,8 +123,7 @@ static void probe_complete(struct pl_session *s, const struct pl_completion *don
     else if (done->kind == PL_DONE_PUBLISH)
         probe_note(p, "pub %u; ", done->receivers);
     else
-        probe_note(
-            p, "%s%s%s; ", names[done->kind], done->is_resumed ? " resumed" : " ok",
+        probe_note(p, "%s%s%s; ", names[done->kind], done->is_resumed ? " resumed" : " ok",
             done->is_recovered ? " recovered" : "");
     if (done->kind == PL_DONE_SUBSCRIBE)
         p->cursor = done->cursor;
@@ -167,8 +165,8 @@ static void world_wake(void *context, struct pl_worker *worker)
     (void)worker;
 }
 
-static void world_on_login(void *context, struct pl_session *s,
-    const struct pl_credentials *credentials, uint64_t token)
+static void world_on_login(
+    void *context, struct pl_session *s, const struct pl_credentials *credentials, uint64_t token)
 {
     struct world *w = context;
     (void)credentials;
@@ -176,8 +174,7 @@ static void world_on_login(void *context, struct pl_session *s,
         w->held = s;
         return;
     }
-    pl_worker_logged_in(
-        s->worker, s, PL_OK, pl_identity_ref(w->identity), w->realm, token);
+    pl_worker_logged_in(s->worker, s, PL_OK, pl_identity_ref(w->identity), w->realm, token);
 }
 
 static inline void world_init_limits(

@@ -61,8 +61,8 @@ TEST(nobody_hears_himself_who_does_not_want_to)
     struct world w;
     world_init(&w, 1);
     struct probe *a = probe_new(&w, 0), *b = probe_new(&w, 0);
-    struct probe_sub *sa = probe_subscribe(
-        a, "x", (struct probe_sub_options){.form = 3, .flags = PL_SUB_NO_LOCAL});
+    struct probe_sub *sa =
+        probe_subscribe(a, "x", (struct probe_sub_options){.form = 3, .flags = PL_SUB_NO_LOCAL});
     world_run(&w);
     probe_clear(a);
     probe_publish(a, "x", "own");
@@ -93,8 +93,7 @@ TEST(a_queue_group_gives_each_message_to_one_member_and_uses_all)
     struct world w;
     world_init(&w, 2);
     struct probe *a = probe_new(&w, 0), *b = probe_new(&w, 1), *c = probe_new(&w, 0);
-    struct probe_sub_options by_name = {
-        .queue = "g", .form = 1, .flags = PL_SUB_QUEUE_BY_NAME};
+    struct probe_sub_options by_name = {.queue = "g", .form = 1, .flags = PL_SUB_QUEUE_BY_NAME};
     struct probe_sub *sa = probe_subscribe(a, "job.*", by_name);
     struct probe_sub *sb = probe_subscribe(b, "job.>", (struct probe_sub_options){.queue = "g"});
     world_run(&w);
@@ -196,8 +195,7 @@ TEST(a_cursor_whose_messages_were_dropped_is_not_recovered)
     struct probe_sub *strict = probe_subscribe(a, "chat.*",
         (struct probe_sub_options){.has_cursor = true, .cursor = start, .is_strict = true});
     world_run(&w);
-    CHECK_STR(a->log,
-        "sub ok; history chat.room=x; history chat.room=x; replayed ok; sub ok; ");
+    CHECK_STR(a->log, "sub ok; history chat.room=x; history chat.room=x; replayed ok; sub ok; ");
     probe_gone(a, (struct probe_sub *[]){all, strict, NULL});
     world_done(&w);
 }
@@ -272,7 +270,8 @@ TEST(a_clean_claim_ends_the_older_session_and_sends_its_will)
     struct probe *b = probe_claim(&w, 1, "dev", true, 0, NULL, 0);
     world_run(&w);
     CHECK_STR(watch->log, "sub ok; will=a died; ");
-    CHECK_STR(a->log, "claim ok; ended: another connection took the session over; leave TAKEN_OVER; ");
+    CHECK_STR(
+        a->log, "claim ok; ended: another connection took the session over; leave TAKEN_OVER; ");
     CHECK_STR(b->log, "claim ok; ");
     probe_free(a);
     probe_gone(b, NULL);
@@ -328,9 +327,8 @@ TEST(rights_hold_for_publishing_subscribing_and_replies)
     for (size_t i = 0; i < sizeof rights / sizeof *rights; i++) {
         struct pl_pattern *pattern;
         CHECK_EQ(pl_pattern_parse(pl_bytes_text(rights[i].pattern), &pattern), PL_OK);
-        CHECK_EQ(pl_identity_add_pattern(
-                     w.identity, rights[i].action, rights[i].deny, pattern),
-            PL_OK);
+        CHECK_EQ(
+            pl_identity_add_pattern(w.identity, rights[i].action, rights[i].deny, pattern), PL_OK);
     }
     w.identity->expires_unix_ms = PL_NEVER;
     struct probe *dev = probe_new(&w, 0);
@@ -338,8 +336,7 @@ TEST(rights_hold_for_publishing_subscribing_and_replies)
     CHECK_EQ(probe_publish(dev, "$SYS.x", "no"), PL_DENIED);
     CHECK_EQ(probe_publish(boss, "$SYS.x", "no"), PL_DENIED);
     CHECK_EQ(probe_publish(dev, "dev.1.a", "yes"), PL_OK);
-    struct probe_sub *own =
-        probe_subscribe(dev, "dev.1.#", (struct probe_sub_options){.form = 9});
+    struct probe_sub *own = probe_subscribe(dev, "dev.1.#", (struct probe_sub_options){.form = 9});
     (void)probe_subscribe(dev, "dev.*", NO_OPTIONS);
     (void)probe_subscribe(dev, ">", NO_OPTIONS);
     world_run(&w);
@@ -416,8 +413,8 @@ TEST(each_slow_policy_does_what_it_says)
     for (uint8_t i = 0; i < 4; i++) {
         readers[i] = probe_new(&w, 0);
         readers[i]->out.bytes_max = 20;
-        subs[i] = probe_subscribe(
-            readers[i], ">", (struct probe_sub_options){.form = 1, .slow = i});
+        subs[i] =
+            probe_subscribe(readers[i], ">", (struct probe_sub_options){.form = 1, .slow = i});
     }
     world_run(&w);
     probe_publish(p, "a", "0123456789012345678901234567890"); /* over every limit from here on */
@@ -457,8 +454,7 @@ TEST(a_session_that_leaves_while_its_login_is_open_is_answered_first)
     pl_session_leave(&a->core, false);
     world_run(&w);
     CHECK_STR(a->log, "");
-    pl_worker_logged_in(
-        &w.workers[0], w.held, PL_OK, pl_identity_ref(w.identity), w.realm, 0);
+    pl_worker_logged_in(&w.workers[0], w.held, PL_OK, pl_identity_ref(w.identity), w.realm, 0);
     world_run(&w);
     CHECK_STR(a->log, "login CLOSED; leave ok; ");
     probe_free(a);
@@ -505,4 +501,3 @@ TEST(expired_messages_are_left_out_of_a_stretch)
     probe_gone(a, (struct probe_sub *[]){sub, NULL});
     world_done(&w);
 }
-

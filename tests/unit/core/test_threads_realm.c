@@ -18,18 +18,18 @@ enum { WORKERS = 3, MESSAGES = 6000, NAMES = 4, CLAIMS = 400 };
 struct actor {
     struct pl_session core;
     struct pl_subscription sub, queue_sub;
-    struct actor *next;          /* to be freed at the end */
-    uint32_t seen[WORKERS];      /* the last number of each publisher */
+    struct actor *next;     /* to be freed at the end */
+    uint32_t seen[WORKERS]; /* the last number of each publisher */
     uint32_t gaps, disorders, received, queued;
     bool is_joined, has_left, is_claimer, is_connected, is_subscribed;
-    uint32_t thread;             /* whose actors list it is in */
+    uint32_t thread; /* whose actors list it is in */
 };
 
 struct thread {
     pthread_t id;
     struct pl_worker *worker;
     struct actor *publisher, *steady;
-    struct actor *actors; /* all made by this thread */
+    struct actor *actors;           /* all made by this thread */
     struct actor *connected[NAMES]; /* named sessions that are connected here */
     bool is_claiming[NAMES];
     uint32_t published, claims;
@@ -42,8 +42,7 @@ static struct pl_realm *realm;
 static struct pl_identity *identity;
 static atomic_uint finished;
 
-static void on_deliver(
-    struct pl_session *s, struct pl_subscription *sub, const struct pl_run *run)
+static void on_deliver(struct pl_session *s, struct pl_subscription *sub, const struct pl_run *run)
 {
     struct actor *a = PL_CONTAINER(s, struct actor, core);
     for (uint32_t i = 0; i < run->count; i++) {
@@ -212,8 +211,8 @@ static void wake(void *context, struct pl_worker *worker)
     (void)worker;
 }
 
-static void login(void *context, struct pl_session *s, const struct pl_credentials *shown,
-    uint64_t token)
+static void login(
+    void *context, struct pl_session *s, const struct pl_credentials *shown, uint64_t token)
 {
     (void)context;
     (void)shown;
