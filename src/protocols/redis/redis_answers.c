@@ -28,7 +28,7 @@ const char pl_redis_no_permission[] =
 /* Ends the connection at once, without the replies that are still held. */
 static void break_off(struct pl_redis_link *link, enum pl_err why)
 {
-    link->is_done = true;
+    link->is_done = link->is_broken = true;
     if (link->base.is_open)
         link->base.host->close(&link->base, why, NULL);
 }
@@ -303,6 +303,8 @@ static void emit_count(struct pl_redis_link *link, uint32_t count)
 void pl_redis_answered(struct pl_redis_link *link, const struct pl_completion *done)
 {
     struct pl_redis_answers *a = &link->answers;
+    if (link->is_broken)
+        return;
     PL_ASSERT(!is_idle(a));
     struct pl_redis_entry *e = &a->entries[a->head];
     PL_ASSERT(e->count && e->kind <= PL_REDIS_OPEN_AWAIT);

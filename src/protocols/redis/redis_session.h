@@ -134,7 +134,8 @@ struct pl_redis_link {
     bool is_silent;               /* CLIENT REPLY OFF */
     bool skips;                   /* CLIENT REPLY SKIP: this command is not answered */
     bool skips_next;
-    bool is_done; /* takes no further input */
+    bool is_done;   /* takes no further input */
+    bool is_broken; /* closed without the replies that were open */
     enum pl_err close_why;
     struct pl_diag close_diag;
 };

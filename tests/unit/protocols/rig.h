@@ -188,7 +188,10 @@ static inline struct rig_peer *rig_open(
         .is_ambient_allowed = true,
         .is_open = true,
     };
-    rig_require(!protocol->open(p->link), "open failed");
+    if (protocol->open(p->link)) {
+        rig_host_close(p->link, PL_NO_MEMORY, NULL);
+        return p;
+    }
     if (protocol->tick)
         p->tick_ms = protocol->tick(p->link, rig->now_ms);
     return p;
@@ -221,6 +224,8 @@ static bool rig_feed(struct rig_peer *p)
     if (!p->link || !p->in_len || p->link->is_waiting || !p->link->is_open)
         return false;
     struct pl_shared *buffer = pl_shared_new(p->in_len);
+    if (!buffer) /* pl_alloc_fail meant somebody else */
+        buffer = pl_shared_new(p->in_len);
     rig_require(buffer != NULL, "no memory");
     memcpy(buffer->data, p->in, p->in_len);
     buffer->len = (uint32_t)p->in_len;
