@@ -57,7 +57,7 @@ static bool push_entry(
         last->len += len;
         return true;
     }
-    if (a->count == a->cap) {
+    if (!a->entries || a->count == a->cap) {
         uint32_t cap = a->cap ? a->cap * 2 : 16;
         struct pl_redis_entry *more =
             cap > ENTRIES_MAX ? NULL : pl_realloc(a->entries, cap * sizeof *more);
