@@ -46,25 +46,6 @@ static struct pl_connection *connection_of(struct pl_link *link)
     return (struct pl_connection *)(void *)((char *)link - offsetof(struct pl_connection, link));
 }
 
-bool pl_shard_may_log(struct pl_shard *shard)
-{
-    uint64_t second = shard->worker->now_ms / 1000;
-    if (second != shard->log_second) {
-        shard->log_second = second;
-        shard->log_tokens = PL_LOGS_PER_SECOND;
-        if (shard->logs_lost)
-            pl_log(PL_LOG_WARN, "log_lines_left_out", "thread=%u count=%llu", shard->index,
-                (unsigned long long)shard->logs_lost);
-        shard->logs_lost = 0;
-    }
-    if (shard->log_tokens == 0) {
-        shard->logs_lost++;
-        return false;
-    }
-    shard->log_tokens--;
-    return true;
-}
-
 /* ---- What a link asks of its connection ---- */
 
 static void host_resume(struct pl_link *link)
@@ -450,7 +431,7 @@ static void log_close(
     if (is_bad)
         pl_count(&shard->worker->counters.malformed, 1);
     enum pl_log_level level = is_bad || why == PL_SLOW_CONSUMER ? PL_LOG_INFO : PL_LOG_DEBUG;
-    if (!pl_log_is_on(level) || (level == PL_LOG_INFO && !pl_shard_may_log(shard)))
+    if (!pl_log_is_on(level) || (level == PL_LOG_INFO && !pl_server_may_log(shard->server)))
         return;
     struct pl_bytes address = pl_conn_address(c->conn);
     pl_log(level, "connection_closed",

@@ -58,8 +58,8 @@ static bool is_origin_fine(const struct pl_place *place, const struct pl_http_re
 static void refuse(
     struct pl_conn *conn, const struct pl_http_request *request, unsigned status, const char *why)
 {
-    struct pl_shard *shard = pl_conn_shard(conn);
-    if (pl_log_is_on(PL_LOG_DEBUG) || (status == 403 && pl_shard_may_log(shard))) {
+    struct pl_server *server = pl_conn_shard(conn)->server;
+    if (pl_log_is_on(PL_LOG_DEBUG) || (status == 403 && pl_server_may_log(server))) {
         struct pl_bytes address = pl_conn_address(conn);
         pl_log(status == 403 ? PL_LOG_INFO : PL_LOG_DEBUG, "request_refused",
             "address=%.*s path=%.*s status=%u why=\"%s\"", (int)address.len, address.data,

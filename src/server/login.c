@@ -85,9 +85,9 @@ static void on_login(const struct pl_login *login, const struct pl_login_answer 
         why = "limits.connections_per_user";
     }
     if (err) {
-        /* How many there are is auth's to slow down; one address cannot flood the log. */
-        pl_log(PL_LOG_DEBUG, "login_refused", "listener=%s protocol=%s why=\"%s\" detail=\"%s\"",
-            port->config->name, session->ops->name, pl_err_text(err), why);
+        if (pl_server_may_log(port->server))
+            pl_log(PL_LOG_INFO, "login_refused", "listener=%s protocol=%s why=\"%s\" detail=\"%s\"",
+                port->config->name, session->ops->name, pl_err_text(err), why);
         identity = pl_identity_unref(identity);
     }
     pl_worker_logged_in(session->worker, session, err, identity, realm, login->token);

@@ -8,6 +8,7 @@
 
 #include "base/alloc.h"
 #include "base/hash.h"
+#include "base/log.h"
 #include "server/notify.h"
 #include "server/state.h"
 
@@ -78,6 +79,23 @@ static void wake(void *context, struct pl_worker *worker)
 {
     struct pl_server *server = context;
     pl_reactor_wake(server->shards[worker->index].reactor);
+}
+
+/* Two threads at the turn of a second may both begin it anew: a few lines more. */
+bool pl_server_may_log(struct pl_server *server)
+{
+    struct pl_log_limit *logs = &server->logs;
+    uint64_t second = pl_clock_ms() / 1000;
+    if (atomic_exchange(&logs->second, second) != second) {
+        atomic_store(&logs->written, 0);
+        unsigned lost = atomic_exchange(&logs->lost, 0);
+        if (lost)
+            pl_log(PL_LOG_WARN, "log_lines_left_out", "count=%u", lost);
+    }
+    if (atomic_fetch_add(&logs->written, 1) < PL_LOGS_PER_SECOND)
+        return true;
+    atomic_fetch_add(&logs->lost, 1);
+    return false;
 }
 
 /* ---- Ticks ---- */

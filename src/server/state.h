@@ -27,8 +27,8 @@ enum {
     PL_PROTOCOLS_MAX = 8,
     PL_ADDRESSES_MAX = 16,   /* of one listener */
     PL_TURN_EVERY_MS = 1000, /* the home's tick */
-    PL_LOGS_PER_SECOND = 10, /* lines that peers can cause, per shard */
-    PL_SHARD_SHIFT = 48,     /* a connection's id: shard + 1, then its number there */
+    PL_LOGS_PER_SECOND = 10, /* lines that peers can cause */
+    PL_SHARD_SHIFT = 40,     /* a connection's id: shard + 1, then its number there */
     PL_SUBPROTOCOLS_MAX = 16,
 };
 
@@ -44,11 +44,8 @@ struct pl_shard {
     uint32_t index;
     struct pl_worker *worker; /* one of server->workers */
     uint64_t next_connection;
-    size_t queued_told; /* part of server->queued that is ours */
-    uint32_t stalled;   /* connections that wait for server->queued to fall */
-    uint32_t log_tokens;
-    uint64_t log_second;
-    uint64_t logs_lost;    /* lines that the rate limit swallowed since it last let one through */
+    size_t queued_told;    /* part of server->queued that is ours */
+    uint32_t stalled;      /* connections that wait for server->queued to fall */
     struct pl_timer tick;  /* every second */
     struct pl_timer drain; /* while the server goes down */
     uint64_t drain_from_ms, drain_spread_ms;
@@ -83,6 +80,13 @@ struct pl_user_counts {
     struct pl_map map; /* struct user_count; under the lock */
 };
 
+/* Lines that peers can cause: PL_LOGS_PER_SECOND of them; the rest is counted. */
+struct pl_log_limit {
+    _Atomic uint64_t second; /* of the monotonic clock */
+    atomic_uint written;     /* in that second */
+    atomic_uint lost;        /* since the last line that told so */
+};
+
 struct pl_server {
     struct pl_config *config; /* owned; of the start */
     char *config_file;        /* owned; NULL: none */
@@ -110,6 +114,7 @@ struct pl_server {
     struct pl_user_counts users;
     struct pl_probe *probe; /* /readyz */
     struct pl_sys *sys;
+    struct pl_log_limit logs;
     atomic_size_t queued; /* bytes that wait for clients, in all shards */
     atomic_bool is_draining;
     atomic_uint drained; /* shards that have no client any more, while the server goes down */
@@ -144,8 +149,6 @@ bool pl_connection_drain(struct pl_conn *conn);
 struct pl_answer;
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer);
 bool pl_connection_has_answer(struct pl_conn *conn);
-/* A log line that a peer caused may be written now. */
-bool pl_shard_may_log(struct pl_shard *shard);
 
 /* http.c */
 /* Requests on a shared port or the admin listener. */
@@ -216,6 +219,9 @@ void pl_shards_stop(struct pl_server *server);
 void pl_shards_free(struct pl_server *server);
 /* Runs on the home shard's thread while the caller waits. Not from a shard. */
 void pl_home_run(struct pl_server *server, void (*run)(struct pl_server *server));
+
+/* Any thread: a line that a peer caused may be written now. */
+bool pl_server_may_log(struct pl_server *server);
 
 /* login.c */
 void pl_login_hook(
