@@ -93,7 +93,7 @@ static enum pl_err check_signature(const struct pl_jwt_keys *keys, const struct 
     uint8_t memory[PL_JWT_MAX];
     err = read_header(header, diag, &algorithm, &kid);
     if (err == PL_OK)
-        err = pl_jwt_decode_part(parts->signature, memory, &signature);
+        err = pl_jwt_decode_part(parts->signature, memory, diag, &signature);
     if (err == PL_OK) {
         *out_key = pl_jwt_keys_verify(keys, algorithm, kid, parts->signed_text, signature);
         if (!*out_key)

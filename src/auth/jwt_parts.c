@@ -39,15 +39,14 @@ enum pl_err pl_jwt_split(struct pl_bytes token, struct pl_jwt_parts *out, struct
 }
 
 enum pl_err pl_jwt_decode_part(
-    struct pl_bytes part, uint8_t memory[PL_JWT_MAX], struct pl_bytes *out)
+    struct pl_bytes part, uint8_t memory[PL_JWT_MAX], struct pl_diag *diag, struct pl_bytes *out)
 {
     size_t len;
-    for (size_t i = 0; i < part.len; i++) {
-        if (!is_base64url(part.data[i]))
-            return PL_BAD_LOGIN;
-    }
-    if (part.len > PL_JWT_MAX || pl_base64_decode(part, true, memory, &len) != PL_OK)
-        return PL_BAD_LOGIN;
+    bool is_good = part.len <= PL_JWT_MAX;
+    for (size_t i = 0; i < part.len && is_good; i++)
+        is_good = is_base64url(part.data[i]);
+    if (!is_good || pl_base64_decode(part, true, memory, &len) != PL_OK)
+        return refuse(diag, "not three parts of base64url");
     *out = pl_bytes_of(memory, len);
     return PL_OK;
 }
@@ -80,8 +79,9 @@ enum pl_err pl_jwt_read_part(struct pl_bytes part, struct pl_diag *diag, json_t 
 {
     uint8_t memory[PL_JWT_MAX];
     struct pl_bytes text;
-    if (pl_jwt_decode_part(part, memory, &text) != PL_OK)
-        return refuse(diag, "not three parts of base64url");
+    enum pl_err err = pl_jwt_decode_part(part, memory, diag, &text);
+    if (err != PL_OK)
+        return err;
     if (is_too_deep(text))
         return refuse(diag, "nested too deeply");
     json_error_t error;

@@ -19,7 +19,7 @@ PL_MUST_USE enum pl_err pl_jwt_split(
 
 /* PL_BAD_LOGIN: not base64url without padding. *out lies in memory. */
 PL_MUST_USE enum pl_err pl_jwt_decode_part(
-    struct pl_bytes part, uint8_t memory[PL_JWT_MAX], struct pl_bytes *out);
+    struct pl_bytes part, uint8_t memory[PL_JWT_MAX], struct pl_diag *diag, struct pl_bytes *out);
 
 /*
  * A part that must be a JSON object: not nested deeper than PL_JWT_DEPTH_MAX, no key twice, UTF-8.

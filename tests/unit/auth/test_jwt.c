@@ -253,6 +253,9 @@ TEST(shapes_that_are_no_token_are_refused)
         CHECK(is_refused(bad[i], "not three parts of base64url"));
         CHECK(!pl_jwt_looks_like(pl_bytes_text(bad[i])));
     }
+    /* One letter cannot be base64, nor bits behind the last byte that are not zero. */
+    CHECK(is_refused("eyJhbGciOiJIUzI1NiJ9.e30.A", "not three parts of base64url"));
+    CHECK(is_refused("eyJhbGciOiJIUzI1NiJ9.e30.AB", "not three parts of base64url"));
     CHECK(is_refused(token_of("[]", "{}"), "no JSON object"));
     CHECK(is_refused(token_of("{", "{}"), "no JSON object"));
     CHECK(is_refused(token_of("\"x\"", "{}"), "no JSON object"));
