@@ -243,37 +243,64 @@ bool pl_nats_head_next(
     return false;
 }
 
-void pl_nats_write_msg(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes sid,
-    struct pl_bytes reply, uint32_t head_size, uint32_t size)
+static uint8_t *put(uint8_t *at, struct pl_bytes bytes)
 {
-    uint8_t *at = pl_writer_room(w, 5 + subject.len + 1 + sid.len + 1);
+    /* Sids and short names are a few bytes, for which a call costs more than the copy. */
+    if (bytes.len > 16) {
+        memcpy(at, bytes.data, bytes.len);
+    } else {
+        for (size_t i = 0; i < bytes.len; i++)
+            at[i] = bytes.data[i];
+    }
+    return at + bytes.len;
+}
+
+void pl_nats_write_msg(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes sid,
+    struct pl_bytes reply, struct pl_bytes payload)
+{
+    static const char verb[] = "MSG ";
+    enum { FIXED = sizeof verb + 3 + PL_DECIMAL_MAX + 4 }; /* with three spaces and two CRLF */
+    size_t room = FIXED + subject.len + sid.len + reply.len + payload.len, before = w->len;
+    uint8_t *start = pl_writer_room(w, room), *at = start;
     if (!at)
         return;
-    size_t kept = w->len; /* numbers are written into room that is given back below */
-    if (head_size)
-        *at++ = 'H';
-    memcpy(at, "MSG ", 4);
-    at += 4;
-    memcpy(at, subject.data, subject.len);
-    at += subject.len;
+    memcpy(at, verb, sizeof verb - 1);
+    at = put(at + sizeof verb - 1, subject);
     *at++ = ' ';
-    memcpy(at, sid.data, sid.len);
-    at += sid.len;
+    at = put(at, sid);
     *at++ = ' ';
-    w->len = kept - (head_size ? 0 : 1);
+    if (reply.len) {
+        at = put(at, reply);
+        *at++ = ' ';
+    }
+    at += pl_format_decimal((char *)at, payload.len);
+    *at++ = '\r';
+    *at++ = '\n';
+    if (payload.len)
+        memcpy(at, payload.data, payload.len);
+    at += payload.len;
+    *at++ = '\r';
+    *at++ = '\n';
+    /* What the longest number would have taken is given back. */
+    w->len = before + (size_t)(at - start);
+}
+
+void pl_nats_write_hmsg_line(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes sid,
+    struct pl_bytes reply, uint32_t head_size, uint32_t size)
+{
+    pl_write_text(w, "HMSG ");
+    pl_write_bytes(w, subject);
+    pl_write_u8(w, ' ');
+    pl_write_bytes(w, sid);
+    pl_write_u8(w, ' ');
     if (reply.len) {
         pl_write_bytes(w, reply);
         pl_write_u8(w, ' ');
     }
-    if (head_size) {
-        pl_write_decimal(w, head_size);
-        pl_write_u8(w, ' ');
-    }
-    char digits[PL_DECIMAL_MAX + 2];
-    size_t n = pl_format_decimal(digits, size);
-    digits[n++] = '\r';
-    digits[n++] = '\n';
-    pl_write_bytes(w, pl_bytes_of(digits, n));
+    pl_write_decimal(w, head_size);
+    pl_write_u8(w, ' ');
+    pl_write_decimal(w, size);
+    pl_write_text(w, "\r\n");
 }
 
 void pl_nats_write_pub(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes reply,

@@ -140,8 +140,12 @@ void pl_nats_write_sub(
     struct pl_writer *w, struct pl_bytes subject, struct pl_bytes queue, struct pl_bytes sid);
 void pl_nats_write_unsub(struct pl_writer *w, struct pl_bytes sid, uint32_t max);
 
-/* Server's line for a message; the payload and its CRLF follow. head_size 0: MSG. */
+/* MSG, line and payload, in one piece: this is what a server does all day. payload.len is at most
+ * PL_NATS_SIZE_MAX. */
 void pl_nats_write_msg(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes sid,
+    struct pl_bytes reply, struct pl_bytes payload);
+/* HMSG's line; the header block, the payload and CRLF follow. */
+void pl_nats_write_hmsg_line(struct pl_writer *w, struct pl_bytes subject, struct pl_bytes sid,
     struct pl_bytes reply, uint32_t head_size, uint32_t size);
 /* -ERR 'text'. */
 void pl_nats_write_err(struct pl_writer *w, struct pl_bytes text);

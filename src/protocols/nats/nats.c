@@ -118,26 +118,32 @@ static enum pl_err on_message(struct nats_link *nl, const struct pl_nats_line *l
     return nats_on_publish(s, line, payload, in.buffer, last);
 }
 
-/* "PUB <last subject> size": true if in begins so, and how long the line is. */
-static bool read_repeated(
-    struct pl_bytes in, struct pl_bytes last, struct pl_nats_line *out, size_t *out_used)
+/*
+ * "PUB <last subject> size", payload: true if `in` begins with all of that, and it was published.
+ * Everything else takes the long way, which also knows what is wrong with it.
+ */
+static bool publish_repeated(
+    struct nats_session *s, struct pl_input in, struct pl_bytes last, size_t *out_used)
 {
     enum { VERB = 4, ROOM = 12 }; /* a space, nine digits, CR, LF */
-    const uint8_t *at = in.data;
-    if (!last.len || in.len < VERB + last.len + ROOM || memcmp(at, "PUB ", VERB) != 0 ||
+    const uint8_t *at = in.bytes.data, *end = at + in.bytes.len;
+    if (in.bytes.len < VERB + last.len + ROOM || memcmp(at, "PUB ", VERB) != 0 ||
         memcmp(at + VERB, last.data, last.len) != 0 || at[VERB + last.len] != ' ')
         return false;
     at += VERB + last.len + 1;
-    uint32_t size = 0;
+    size_t size = 0;
     unsigned digits = 0;
     while (digits < 9 && (uint8_t)(*at - '0') <= 9) {
         size = size * 10 + (uint8_t)(*at++ - '0');
         digits++;
     }
-    if (!digits || at[0] != '\r' || at[1] != '\n')
+    if (!digits || at[0] != '\r' || at[1] != '\n' || size > s->payload_max)
         return false;
-    *out = (struct pl_nats_line){.verb = PL_NATS_PUB, .subject = last, .size = size};
-    *out_used = (size_t)(at + 2 - in.data);
+    at += 2;
+    if ((size_t)(end - at) < size + 2 || at[size] != '\r' || at[size + 1] != '\n')
+        return false;
+    *out_used = (size_t)(at + size + 2 - in.bytes.data);
+    nats_publish_again(s, last, pl_bytes_of(at, size), in.buffer);
     return true;
 }
 
@@ -161,10 +167,11 @@ static enum pl_err on_request(
     struct nats_link *nl, struct pl_input in, struct pl_bytes *last, size_t *out_used)
 {
     struct pl_nats_line line;
-    enum pl_err err = PL_OK;
+    enum pl_err err;
     size_t used;
-    if (!read_repeated(in.bytes, *last, &line, &used))
-        err = read_line(nl, in.bytes, &line, &used);
+    if (last->len && !nl->session->verbose && publish_repeated(nl->session, in, *last, out_used))
+        return PL_OK;
+    err = read_line(nl, in.bytes, &line, &used);
     switch ((int)err) {
     case PL_OK:
         break;

@@ -91,6 +91,16 @@ enum pl_err nats_on_publish(struct nats_session *s, const struct pl_nats_line *l
     return PL_OK;
 }
 
+void nats_publish_again(struct nats_session *s, struct pl_bytes subject, struct pl_bytes payload,
+    struct pl_shared *buffer)
+{
+    struct pl_message draft = {.subject = subject, .payload = payload};
+    s->publish_turn = s->core.worker->turn;
+    enum pl_err err = pl_session_publish(&s->core, &draft, buffer, 0, 0);
+    if (err == PL_DENIED || err == PL_BAD_NAME)
+        refuse(s, subject);
+}
+
 /* The requester's own subscription that the answer would have come by; NULL: none. */
 static struct nats_sub *find_reply_sub(struct nats_session *s, struct pl_bytes reply)
 {
@@ -122,7 +132,8 @@ void nats_on_no_responders(struct nats_session *s, struct pl_bytes reply)
         return;
     if (pl_subject_encode(&nats_rules, &memory, reply, &subject) == PL_OK) {
         struct pl_writer w = pl_writer_begin(s->core.out);
-        pl_nats_write_msg(&w, subject, nats_sub_sid(sub), PL_NO_BYTES, STATUS_LEN, STATUS_LEN);
+        pl_nats_write_hmsg_line(
+            &w, subject, nats_sub_sid(sub), PL_NO_BYTES, STATUS_LEN, STATUS_LEN);
         pl_write_text(&w, status);
         pl_write_text(&w, "\r\n");
         /* Without memory the requester waits for its timeout. It does not count for UNSUB. */

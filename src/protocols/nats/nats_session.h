@@ -121,6 +121,9 @@ void nats_send_info(struct nats_link *nl);
  * buffer, which is most often the next one, too; see there. */
 PL_MUST_USE enum pl_err nats_on_publish(struct nats_session *s, const struct pl_nats_line *line,
     struct pl_bytes payload, struct pl_shared *buffer, struct pl_bytes *last);
+/* A plain PUB to a plain name for a client that is not verbose; payload is within the limit. */
+void nats_publish_again(struct nats_session *s, struct pl_bytes subject, struct pl_bytes payload,
+    struct pl_shared *buffer);
 void nats_on_no_responders(struct nats_session *s, struct pl_bytes reply);
 
 /* nats_subscribe.c */
