@@ -2,6 +2,7 @@
 #include "peer.h"
 
 #include "check.h"
+#include "base/alloc.h"
 #include "protocols/nats/nats.h"
 
 #define QUIET                                                                                      \
@@ -481,4 +482,28 @@ TEST(subscriptions_have_a_limit)
         "-ERR 'maximum subscriptions exceeded'\r\nMSG c 4 1\r\nx\r\nPONG\r\n");
     CHECK_STR(ask(p, "PUB a 11\r\n"), "-ERR 'Maximum Payload Violation'\r\n");
     place_done(&place);
+}
+
+TEST(nothing_breaks_when_memory_runs_out)
+{
+    static const char said[] =
+        "CONNECT {\"headers\":true,\"no_responders\":true,\"user\":\"u\"}\r\nSUB a.> 1\r\nSUB a.b "
+        "g 2\r\n"
+        "SUB _INBOX.x.* 3\r\nPUB a.b 1\r\nx\r\nPUB a%20b r.x 1\r\ny\r\nHPUB a.c 34 "
+        "35\r\nNATS/1.0\r\n"
+        "Content-Type: a%0D\r\n\r\n\r\nz\r\nPUB no.one _INBOX.x.1 0\r\n\r\nSUB a..b 4\r\n"
+        "PUB a.* 0\r\n\r\nUNSUB 1 2\r\nUNSUB 2\r\nSUB a.b 2\r\nPING\r\nFOO\r\n";
+    for (long n = 0; n < 150; n++) {
+        struct place place;
+        place_init(&place, &pl_nats_protocol);
+        struct peer *p = peer_new(&place), *other = quiet_peer(&place);
+        (void)ask(other, "SUB a.> 1\r\nPING\r\n");
+        pl_alloc_fail(n, (int)(n % 2));
+        peer_say(p, said);
+        (void)place_turns(&place, 20); /* without memory it need not come to rest */
+        pl_alloc_fail(-1, 0);
+        (void)peer_heard(p);
+        CHECK(strstr(ask(other, "PING\r\n"), "PONG\r\n") != NULL);
+        place_done(&place);
+    }
 }
