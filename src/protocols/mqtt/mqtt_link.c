@@ -3,9 +3,9 @@
 #include "base/alloc.h"
 
 const struct pl_mqtt_options pl_mqtt_options_default = {
-    .receive_max = 1024,
+    .receive_max = UINT16_MAX, /* we answer at the end of each turn; popular clients do not count */
     .inflight_max = 512,
-    .queue_count_max = 1000,
+    .queue_count_max = 100000,
     .queue_bytes_max = 16 * 1024 * 1024,
     .topic_alias_max = 32,
     .topic_alias_out_max = 32,

@@ -19,8 +19,8 @@
 #include "protocols/mqtt/mqtt_packet.h"
 
 /* CONNACK of version 5 with the defaults of these tests. */
-#define WELCOME      "20 0e 00 00 0b 21 0400 22 0020 27 00200000 "
-#define WELCOME_BACK "20 0e 01 00 0b 21 0400 22 0020 27 00200000 "
+#define WELCOME      "20 (00 00 (22 0020 27 00200000)) "
+#define WELCOME_BACK "20 (01 00 (22 0020 27 00200000)) "
 
 static inline void mqtt_place(struct place *place)
 {

@@ -626,8 +626,8 @@ TEST(the_server_may_bound_expiry_and_keep_alive)
     options.topic_alias_max = 0;
     place.config.options = &options;
     struct peer *p = joined_for(&place, "p", 5, 100);
-    HEARS(p, "20 1d 00 00 1a 11 0000003c 13 001e 21 0400 24 01 25 00 27 00200000 28 00 29 00 2a "
-             "00");
+    HEARS(p, "20 (00 00 (11 0000003c 13 001e 24 01 25 00 27 00200000 28 00 29 00 2a "
+             "00))");
     says(p, "82 (0001 00 <'a'> 02 <'#'> 00 <'$share/g/abc'> 00)");
     HEARS(p, "90 06 0001 00 01 a2 9e");
     says(p, "34 07 0001'a' 0001 00 '1'");
@@ -812,7 +812,7 @@ TEST(an_empty_client_id_is_given_one)
     c.version = 4;
     says_connect(old, &c);
     place_run(&place);
-    REQUIRE(p->heard_len == 16 + 3 + 21 && q->heard_len == p->heard_len);
+    REQUIRE(p->heard_len == 13 + 3 + 21 && q->heard_len == p->heard_len);
     CHECK(memcmp(p->heard, q->heard, p->heard_len) != 0);
     CHECK(memcmp(p->heard + 5,
               "\x12\x00\x15"
@@ -831,7 +831,7 @@ TEST(response_information_is_a_topic_of_ones_own)
     MQTT_SET(&c.properties, request_response, 1);
     says_connect(p, &c);
     place_run(&place);
-    REQUIRE(p->heard_len == 16 + 3 + 39);
+    REQUIRE(p->heard_len == 13 + 3 + 39);
     CHECK(memcmp(p->heard + 5,
               "\x1a\x00\x27"
               "_INBOX/",
