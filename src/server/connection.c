@@ -23,16 +23,15 @@ struct pl_connection {
     struct pl_conn *conn;
     struct pl_place *place;
     uint64_t id, opened_ms;
-    struct pl_answer *answer; /* it waits for; whoever works on it owns it */
-    char *request;            /* owned; what is kept of a WebSocket's request, see keep_request */
-    uint32_t taken;           /* bytes that its protocol took before anyone had logged in */
-    uint8_t phase;            /* enum phase */
-    bool has_link;            /* a struct pl_link stands behind this one */
-    bool has_entered;         /* someone has logged in on it */
-    bool is_user_counted;
-    bool is_stalled;      /* not read from until server->queued falls */
-    bool is_drained;      /* its peer knows that the server goes down */
-    struct pl_bytes user; /* owned; while is_user_counted */
+    struct pl_answer *answer;  /* it waits for; whoever works on it owns it */
+    char *request;             /* owned; what is kept of a WebSocket's request, see keep_request */
+    struct pl_user_hold *hold; /* owned with login.c: its logins, the newest first */
+    uint32_t taken;            /* bytes that its protocol took before anyone had logged in */
+    uint8_t phase;             /* enum phase */
+    bool has_link;             /* a struct pl_link stands behind this one */
+    bool has_entered;          /* someone has logged in on it */
+    bool is_stalled;           /* not read from until server->queued falls */
+    bool is_drained;           /* its peer knows that the server goes down */
     alignas(max_align_t) char link[];
 };
 
@@ -195,9 +194,12 @@ static enum pl_err speak(
     link->is_ambient_allowed = is_ambient;
     link->is_open = true;
     pl_conn_set_input_max(conn, config->packet_max_login);
+    struct pl_shard *shard = pl_conn_shard(conn);
+    shard->current = c;
     enum pl_err err = protocol->open ? protocol->open(link) : PL_OK;
     if (!err && link->is_open)
         pl_conn_set_timer(conn, protocol->tick ? protocol->tick(link, link->opened_ms) : PL_NEVER);
+    shard->current = NULL;
     return err;
 }
 
@@ -209,7 +211,7 @@ enum pl_err pl_connection_speak_websocket(struct pl_conn *conn, const struct pl_
     return err ? err : speak(&c, protocol, is_ambient);
 }
 
-/* Someone has logged in: larger packets may come, and the user counts. */
+/* Someone has logged in: larger packets may come. */
 static void enter(struct pl_connection *c)
 {
     struct pl_link *link = link_of(c);
@@ -218,13 +220,6 @@ static void enter(struct pl_connection *c)
     pl_conn_set_input_max(c->conn, (size_t)config->packet_max + PACKET_SLACK);
     if (link->is_websocket)
         pl_conn_set_message_max(c->conn, config->packet_max);
-    struct pl_bytes user = link->session->identity->user;
-    char *copy = user.len ? pl_alloc_copy(user.data, user.len) : NULL;
-    if (!copy)
-        return;
-    c->user = pl_bytes_of(copy, user.len);
-    c->is_user_counted = true;
-    pl_user_enter(c->place->server, c->user);
 }
 
 /* ---- What net tells ---- */
@@ -356,6 +351,7 @@ static enum pl_err to_link(struct pl_connection *c, struct pl_conn_input in, siz
         return PL_OK;
     }
     uint64_t published = shard->worker->counters.messages_in;
+    shard->current = c;
     enum pl_err err = link->protocol->receive(link,
         (struct pl_input){
             .bytes = in.bytes,
@@ -365,6 +361,7 @@ static enum pl_err to_link(struct pl_connection *c, struct pl_conn_input in, siz
                                               : PL_INPUT_BINARY_FRAME,
         },
         out_used);
+    shard->current = NULL;
     if (err == PL_NEED_MORE)
         err = PL_OK;
     if (!err && link->is_open)
@@ -411,7 +408,9 @@ static void on_timer(struct pl_conn *conn, uint64_t now_ms)
         return;
     if (!c->has_entered && link->session && link->session->identity)
         enter(c);
+    pl_conn_shard(conn)->current = c;
     uint64_t next_ms = link->protocol->tick ? link->protocol->tick(link, now_ms) : PL_NEVER;
+    pl_conn_shard(conn)->current = NULL;
     if (link->is_open)
         pl_conn_set_timer(conn, next_ms);
 }
@@ -453,10 +452,7 @@ static void on_close(struct pl_conn *conn, enum pl_err why, const struct pl_diag
         c->answer->conn = NULL;
     if (c->is_stalled)
         shard->stalled--;
-    if (c->is_user_counted) {
-        pl_user_leave(c->place->server, c->user);
-        pl_free((void *)(uintptr_t)c->user.data);
-    }
+    c->hold = pl_user_hold_free(c->hold);
     if (c->has_link) {
         struct pl_link *link = link_of(c);
         link->is_open = false;
@@ -489,6 +485,11 @@ struct pl_connection_facts pl_connection_facts(struct pl_conn *conn)
         .link = c->has_link ? link_of(c) : NULL,
         .opened_ms = c->opened_ms,
     };
+}
+
+struct pl_user_hold **pl_connection_holds(struct pl_shard *shard)
+{
+    return shard->current ? &shard->current->hold : NULL;
 }
 
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer)

@@ -11,23 +11,27 @@ struct user_count {
     char name[];
 };
 
-bool pl_user_may_enter(struct pl_server *server, struct pl_bytes user)
-{
-    uint32_t most = server->config->limits.connections_per_user;
-    if (most == 0 || user.len == 0)
-        return true;
-    pthread_mutex_lock(&server->users.lock);
-    struct pl_map_entry *entry = pl_map_find(&server->users.map, user);
-    bool may = !entry || PL_CONTAINER(entry, struct user_count, entry)->connections < most;
-    pthread_mutex_unlock(&server->users.lock);
-    return may;
-}
+/*
+ * One login of a connection, while connections_per_user counts. It belongs to two: the connection,
+ * which may end before the login is answered, and whoever answers, on any thread. The second one to
+ * look at the state frees it.
+ *
+ *     OPEN   → COUNTED  the login was accepted, the user is counted
+ *            → REFUSED  it was not
+ *            → GONE     the connection ended, or logs in anew, first
+ */
+enum hold_state { HOLD_OPEN, HOLD_COUNTED, HOLD_REFUSED, HOLD_GONE };
 
-/* Without memory a user is not counted, and leaving finds nothing to count down. */
-void pl_user_enter(struct pl_server *server, struct pl_bytes user)
+struct pl_user_hold {
+    atomic_int state; /* enum hold_state */
+    struct pl_port *port;
+    struct user_count *count;  /* written before COUNTED */
+    struct pl_user_hold *next; /* the connection's: its login before that */
+};
+
+/* Counts; NULL: it has connections_per_user already, or there is no memory. */
+static struct user_count *enter(struct pl_server *server, struct pl_bytes user)
 {
-    if (server->config->limits.connections_per_user == 0)
-        return;
     pthread_mutex_lock(&server->users.lock);
     struct pl_map_entry *entry = pl_map_find(&server->users.map, user);
     struct user_count *count = entry ? PL_CONTAINER(entry, struct user_count, entry) : NULL;
@@ -38,21 +42,79 @@ void pl_user_enter(struct pl_server *server, struct pl_bytes user)
             count = NULL;
         }
     }
+    if (count && count->connections >= server->config->limits.connections_per_user)
+        count = NULL;
     if (count)
         count->connections++;
     pthread_mutex_unlock(&server->users.lock);
+    return count;
 }
 
-void pl_user_leave(struct pl_server *server, struct pl_bytes user)
+static void leave(struct pl_server *server, struct user_count *count)
 {
+    if (!count)
+        return; /* Without a name nobody is counted. */
     pthread_mutex_lock(&server->users.lock);
-    struct pl_map_entry *entry = pl_map_find(&server->users.map, user);
-    struct user_count *count = entry ? PL_CONTAINER(entry, struct user_count, entry) : NULL;
-    if (count && --count->connections == 0) {
+    if (--count->connections == 0) {
         pl_map_remove(&server->users.map, &count->entry);
         pl_free(count);
     }
     pthread_mutex_unlock(&server->users.lock);
+}
+
+static void let_go(struct pl_user_hold *hold)
+{
+    struct pl_server *server = hold->port->server;
+    int state = atomic_exchange(&hold->state, HOLD_GONE);
+    if (state == HOLD_COUNTED)
+        leave(server, hold->count);
+    if (state != HOLD_OPEN)
+        pl_free(hold);
+}
+
+struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold)
+{
+    while (hold) {
+        struct pl_user_hold *next = hold->next;
+        let_go(hold);
+        hold = next;
+    }
+    return NULL;
+}
+
+/* Of older ones that were refused nothing is left, of accepted ones the last: a login that fails
+ * leaves the connection to whom it had. */
+static void push(struct pl_user_hold **head, struct pl_user_hold *hold)
+{
+    bool has_counted = false;
+    for (struct pl_user_hold **at = head; *at;) {
+        struct pl_user_hold *older = *at;
+        int state = atomic_load(&older->state);
+        if (state == HOLD_REFUSED || (state == HOLD_COUNTED && has_counted)) {
+            *at = older->next;
+            let_go(older);
+            continue;
+        }
+        has_counted |= state == HOLD_COUNTED;
+        at = &older->next;
+    }
+    hold->next = *head;
+    *head = hold;
+}
+
+/* The login's side: counts the user if it was accepted. False: it is one too many. */
+static bool settle(struct pl_user_hold *hold, const struct pl_identity *identity)
+{
+    struct pl_server *server = hold->port->server;
+    bool may = identity != NULL;
+    if (may && identity->user.len)
+        may = (hold->count = enter(server, identity->user)) != NULL;
+    int state = HOLD_OPEN;
+    if (!atomic_compare_exchange_strong(&hold->state, &state, may ? HOLD_COUNTED : HOLD_REFUSED)) {
+        leave(server, hold->count);
+        pl_free(hold);
+    }
+    return may;
 }
 
 static struct pl_realm *find_realm(
@@ -67,30 +129,42 @@ static struct pl_realm *find_realm(
     return NULL;
 }
 
-/* Any thread. */
-static void on_login(const struct pl_login *login, const struct pl_login_answer *answer)
+/* Any thread. hold may be NULL. */
+static void answer_login(struct pl_port *port, struct pl_user_hold *hold,
+    const struct pl_login *login, const struct pl_login_answer *answer)
 {
-    const struct pl_port *port = login->context;
+    struct pl_server *server = port->server;
     struct pl_session *session = login->session;
     struct pl_identity *identity = answer->identity;
     enum pl_err err = answer->err;
     struct pl_realm *realm = NULL;
     const char *why = answer->diag ? answer->diag->text : "";
-    if (!err && !(realm = find_realm(port->server, answer->realm, port->realm))) {
+    if (!err && !(realm = find_realm(server, answer->realm, port->realm))) {
         err = PL_BAD_LOGIN;
         why = "there is no such realm";
     }
-    if (!err && !pl_user_may_enter(port->server, identity->user)) {
+    if (hold && !settle(hold, err ? NULL : identity) && !err) {
         err = PL_LIMIT;
         why = "limits.connections_per_user";
     }
     if (err) {
-        if (pl_server_may_log(port->server))
+        if (pl_server_may_log(server))
             pl_log(PL_LOG_INFO, "login_refused", "listener=%s protocol=%s why=\"%s\" detail=\"%s\"",
                 port->config->name, session->ops->name, pl_err_text(err), why);
         identity = pl_identity_unref(identity);
     }
     pl_worker_logged_in(session->worker, session, err, identity, realm, login->token);
+}
+
+static void on_login(const struct pl_login *login, const struct pl_login_answer *answer)
+{
+    answer_login(login->context, NULL, login, answer);
+}
+
+static void on_counted_login(const struct pl_login *login, const struct pl_login_answer *answer)
+{
+    struct pl_user_hold *hold = login->context;
+    answer_login(hold->port, hold, login, answer);
 }
 
 void pl_login_hook(
@@ -103,8 +177,23 @@ void pl_login_hook(
             port = &server->ports[i];
     }
     const struct pl_worker *worker = session->worker;
-    pl_auth_login(server->auth, shown, worker->now_ms, worker->now_unix_ms,
-        (struct pl_login){.done = on_login, .context = port, .session = session, .token = token});
+    struct pl_login login = {.done = on_login, .context = port, .session = session, .token = token};
+    if (server->config->limits.connections_per_user) {
+        struct pl_user_hold *hold = pl_zalloc(sizeof *hold);
+        if (!hold) {
+            pl_worker_logged_in(session->worker, session, PL_NO_MEMORY, NULL, NULL, token);
+            return;
+        }
+        hold->port = port;
+        struct pl_user_hold **head = pl_connection_holds(&server->shards[worker->index]);
+        if (head)
+            push(head, hold);
+        else
+            pl_user_hold_free(hold); /* looked at once, and not held */
+        login.done = on_counted_login;
+        login.context = hold;
+    }
+    pl_auth_login(server->auth, shown, worker->now_ms, worker->now_unix_ms, login);
 }
 
 /* ---- Configuration ---- */

@@ -33,16 +33,19 @@ enum {
 };
 
 struct pl_server;
+struct pl_connection;
 struct pl_place;
 struct pl_probe;
 struct pl_sys;
+struct pl_user_hold;
 
 /* A thread with its reactor, worker and connections. All but the atomics is its own. */
 struct pl_shard {
     struct pl_server *server;
     struct pl_reactor *reactor; /* owned */
     uint32_t index;
-    struct pl_worker *worker; /* one of server->workers */
+    struct pl_worker *worker;      /* one of server->workers */
+    struct pl_connection *current; /* whose protocol is running */
     uint64_t next_connection;
     size_t queued_told;    /* part of server->queued that is ours */
     uint32_t stalled;      /* connections that wait for server->queued to fall */
@@ -127,7 +130,6 @@ static inline struct pl_shard *pl_conn_shard(const struct pl_conn *conn)
 
 /* connection.c */
 struct pl_http_request;
-struct pl_connection;
 extern const struct pl_conn_ops pl_connection_ops;
 /* The ids, counters and names that /connections tells; on its shard. */
 struct pl_connection_facts {
@@ -141,6 +143,8 @@ struct pl_connection_facts pl_connection_facts(struct pl_conn *conn);
  * on. */
 PL_MUST_USE enum pl_err pl_connection_speak_websocket(struct pl_conn *conn,
     const struct pl_protocol *protocol, const struct pl_http_request *request, bool is_ambient);
+/* Where the connection whose protocol is running keeps its holds; NULL: none is running. */
+struct pl_user_hold **pl_connection_holds(struct pl_shard *shard);
 /* Lets those go on that were not read from. On the shard. */
 void pl_connection_unstall(struct pl_shard *shard);
 /* Tells its peer that the server goes down, once. False: it was told before. */
@@ -229,10 +233,8 @@ void pl_login_hook(
 /* What auth wants to know; texts are config's, arrays the arena's. */
 PL_MUST_USE enum pl_err pl_login_config(
     const struct pl_config *config, struct pl_arena *arena, struct pl_auth_config *out);
-/* False: the user has connections_per_user already. On any thread. */
-bool pl_user_may_enter(struct pl_server *server, struct pl_bytes user);
-void pl_user_enter(struct pl_server *server, struct pl_bytes user);
-void pl_user_leave(struct pl_server *server, struct pl_bytes user);
+/* A connection's holds on its users' counts: the connection ended. Returns NULL; accepts NULL. */
+struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
 
 /* ports.c */
 /* Opens everything; nobody is served yet. PL_EXISTS, PL_CONFIG, PL_IO …: diag is one line. */

@@ -300,6 +300,7 @@ static const char *const subprotocols[] = {"mqtt", "mqttv3.1", NULL};
 const struct pl_protocol pl_mqtt_protocol = {
     .name = "mqtt",
     .websocket = subprotocols,
+    .refuses_text = true,
     .link_size = sizeof(struct mqtt_link),
     .sniff = sniff,
     .open = open,

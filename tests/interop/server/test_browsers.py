@@ -1,7 +1,10 @@
 """Rights that come by themselves need an Origin and a Host that fit (DESIGN section 5)."""
 
+import base64
 import ctypes
 import ctypes.util
+import hmac
+import json
 
 from harness import Raw, Server, WebSocket, equal, holds
 
@@ -108,3 +111,41 @@ def paths_can_be_configured():
             ws.send_frame(2, b"*1\r\n$4\r\nPING\r\n").expect_frame(2, b"+PONG\r\n")
         with WebSocket(server, "shared", path="/nats") as ws:
             equal(ws.status, 404)
+
+
+def _jwt(**claims):
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
+    return (signed + b"." + part(hmac.digest(SECRET.encode(), signed, "sha256"))).decode()
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def a_token_comes_with_the_request_of_a_websocket():
+    with Server(auth={"jwt": {"keys": [{"file": "secret"}]}}, files={"secret": SECRET}) as server:
+        token = _jwt(sub="bob", role="all")
+        ways = [{"path": f"/?token={token}"},
+                {"headers": [f"Authorization: Bearer {token}"]},
+                {"headers": [f"Cookie: a=b; token={token}"]},
+                {"path": f"/?token={token}", "headers": [EVIL]}]
+        for way in ways:
+            with WebSocket(server, "shared", protocol="mqtt", **way) as ws:
+                ws.send_frame(2, CONNECT).expect_frame(2, b"\x20\x02\x00\x00")
+            with WebSocket(server, "shared", **way) as ws:
+                ws.take_frame()
+                ws.send_frame(2, 'CONNECT {"verbose":false}\r\nPING\r\n')
+                ws.expect_frame(2, "PONG\r\n")
+        for way in ({}, {"path": "/?token=x"}, {"headers": [f"Cookie: token={token}", EVIL]}):
+            with WebSocket(server, "shared", protocol="mqtt", **way) as ws:
+                ws.send_frame(2, CONNECT)
+                holds(ws.take_frame()[1] in (b"\x20\x02\x00\x04", b"\x20\x02\x00\x05"), str(way))
+
+
+def mqtt_refuses_text_messages():
+    with Server() as server, WebSocket(server, "shared", protocol="mqtt") as ws:
+        ws.send_frame(1, "hello")
+        first, payload = ws.take_frame()
+        equal((first, payload[:2]), (0x88, (1003).to_bytes(2, "big")))

@@ -6,6 +6,7 @@ import time
 
 from clients import MosquittoSub
 from harness import Failure, Raw, Server, Skip, WebSocket, equal, holds, poll
+from test_browsers import _connect, _hash
 
 CONNECT = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"
 
@@ -164,3 +165,31 @@ def publishers_are_not_read_from_while_too_much_waits():
         while time.monotonic() < end and total < queued + (1 << 20):
             total += len(slow.socket.recv(1 << 20))
         holds(total >= queued, f"{total} of {queued} came")
+
+
+def connections_of_one_user_are_limited():
+    with Server(limits={"connections_per_user": 2}, auth={"users": "users", "anonymous": "all"},
+                files={"users": f"bob all {_hash('secret')}\n"}) as server:
+        def login():
+            raw = Raw(server, "mqtt")
+            raw.send(_connect("bob", "secret"))
+            return raw, raw.take(4)[3]
+
+        # A connection counts from its first word after the login.
+        first, second = login(), login()
+        for raw, code in (first, second):
+            equal(code, 0)
+            raw.send(b"\xc0\x00").expect(b"\xd0\x00")
+        third, code = login()
+        holds(code != 0, "refused")
+        third.close()
+        first[0].close()
+
+        def comes_in():
+            raw, code = login()
+            raw.close()
+            return code == 0
+        poll(comes_in, "until there is room again")
+        with Raw(server, "mqtt") as anonymous:
+            anonymous.send(CONNECT).expect(b"\x20\x02\x00\x00")
+        second[0].close()
