@@ -307,7 +307,9 @@ static void decide(struct pl_auth *auth, const struct pl_auth_tables *tables,
     struct pl_bytes secret = is_token ? credentials->token : credentials->password;
     shown->password = secret;
     shown->name = credentials->has_user && !is_token ? credentials->user : PL_BYTES("default");
-    bool may_be_token = tables->keys && (is_token || !pl_users_find(tables->users, shown->name));
+    /* A name that is in the users file was shown for its password. */
+    bool is_for_user = credentials->has_user && pl_users_find(tables->users, shown->name);
+    bool may_be_token = tables->keys && (is_token || !is_for_user);
     if (may_be_token && pl_jwt_looks_like(secret))
         check_token(auth, tables, secret, shown, !is_token, login);
     else if (tables->users)

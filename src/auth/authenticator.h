@@ -16,10 +16,10 @@
  *     nothing shown              anonymous, if the listener has it and the protocol allows ambient
  *                                rights; else refused
  *
- * A password is taken for a JWT if JWT keys are configured, it looks like one, and the users file
- * has no user of that name. A password without a user name is that of the user `default` (Redis'
- * AUTH). If neither users nor JWT keys are configured, whatever is shown is ignored and everyone is
- * anonymous.
+ * A password is taken for a JWT if JWT keys are configured, it looks like one, and it was not shown
+ * with the name of a user of the file. A password without a user name is that of the user `default`
+ * (Redis' AUTH). If neither users nor JWT keys are configured, whatever is shown is ignored and
+ * everyone is anonymous.
  *
  * Passwords are checked by a small pool of threads; its queue is bounded, and a full one answers
  * PL_LIMIT. An unknown user takes the time of a wrong password. Who fails is slowed, by address

@@ -245,6 +245,8 @@ TEST(a_token_comes_as_token_or_as_password)
     CHECK_STR(outcome_of(auth, "JWT", token, NULL), "ok tom/device/jwt");
     CHECK_STR(outcome_of(auth, "anything", token, NULL), "ok tom/device/jwt");
     CHECK_STR(outcome_of(auth, "label", NULL, token), "ok tom/device/jwt");
+    CHECK_STR(outcome_of(auth, NULL, token, NULL), "ok tom/device/jwt");
+    CHECK_STR(outcome_of(auth, "default", token, NULL), "login refused: wrong password");
     /* A user of the file who has such a password has the word, and so has what CONNECT shows. */
     CHECK_STR(outcome_of(auth, "bob", token, NULL), "login refused: wrong password");
     CHECK_STR(outcome_of(auth, "bob", "secret", token), "ok bob/device/password");
