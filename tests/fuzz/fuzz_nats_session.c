@@ -3,7 +3,8 @@
  *
  * The first byte says how they are configured. In the rest, 0x1D, 0x1E and 0x1F say whose bytes
  * follow, 0x1C lets everything run, 0x1B lets that connection vanish and brings a new one, 0x1A
- * lets time pass. 0x19 stands for a CONNECT with everything on.
+ * lets time pass. 0x19 stands for a CONNECT with everything on; with 0x18 a connection vanishes
+ * when what it said has been taken, and nothing of it has run.
  */
 #include "protocols/rig.h"
 
@@ -89,6 +90,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint32_t at = 0;
     for (size_t i = 1; i < size; i++) {
         switch (data[i]) {
+        case 0x18:
+            if (rig.peer_count == RIG_PEERS)
+                break;
+            while (rig_feed(peers[at]))
+                continue;
+            rig_cut(peers[at]);
+            rig_finish(peers[at]);
+            peers[at] = rig_open(&rig, &pl_nats_protocol, at % workers);
+            break;
         case 0x19:
             rig_write(peers[at], connect);
             break;

@@ -125,10 +125,11 @@ void nats_on_no_responders(struct nats_session *s, struct pl_bytes reply)
 {
     static const char status[] = "NATS/1.0 503\r\n\r\n";
     enum { STATUS_LEN = sizeof status - 1 };
-    struct nats_sub *sub = s->no_responders ? find_reply_sub(s, reply) : NULL;
+    /* Without an output it leaves, and the core may have taken its subscriptions apart already. */
+    struct nats_sub *sub = s->no_responders && s->core.out ? find_reply_sub(s, reply) : NULL;
     struct pl_bytes subject = reply;
     struct pl_arena memory = {0};
-    if (!sub || !s->core.out)
+    if (!sub)
         return;
     if (pl_subject_encode(&nats_rules, &memory, reply, &subject) == PL_OK) {
         struct pl_writer w = pl_writer_begin(s->core.out);

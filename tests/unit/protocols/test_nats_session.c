@@ -507,3 +507,23 @@ TEST(nothing_breaks_when_memory_runs_out)
         place_done(&place);
     }
 }
+
+TEST(a_client_may_go_with_everything_open)
+{
+    struct place place;
+    place_init(&place, &pl_nats_protocol);
+    struct peer *p = quiet_peer(&place), *verbose = peer_new(&place);
+    (void)ask(p, "SUB a 1\r\nPUB a 0\r\n\r\n");
+    (void)ask(verbose, "CONNECT {}\r\n");
+    static const char said[] = "SUB b 2\r\nSUB _INBOX.x.y 3\r\nUNSUB 1 1\r\nUNSUB 2\r\n"
+                               "PUB no.one _INBOX.x.y 0\r\n\r\nPING\r\nFOO\r\n";
+    peer_say(p, said);
+    peer_say(verbose, said);
+    peer_close(p->link, PL_CLOSED, NULL);
+    peer_close(verbose->link, PL_CLOSED, NULL);
+    peer_end_if_closing(p);
+    peer_end_if_closing(verbose);
+    place_run(&place);
+    CHECK(p->is_closed && verbose->is_closed);
+    place_done(&place);
+}
