@@ -115,8 +115,11 @@ static enum pl_err refuse_unknown(struct reader *r, const struct pl_config_secti
 static enum pl_err read_section(struct reader *r, const struct pl_config_section *section,
     const struct pl_node *node, const char *where, void *at)
 {
+    /* All of its keys are commented out: then it has none. */
+    static const struct pl_node nothing = {.kind = PL_NODE_MAP};
+    const struct pl_node *given = node;
     if (pl_node_is_empty(node))
-        return PL_OK; /* All of its keys are commented out. */
+        node = &nothing;
     if (node->kind != PL_NODE_MAP)
         return pl_config_refuse(r->diag, node, where[0] ? where : "configuration", "expected %s",
             pl_config_expected(PL_KEY_SECTION));
@@ -128,7 +131,7 @@ static enum pl_err read_section(struct reader *r, const struct pl_config_section
         char name[WHERE_MAX];
         join(name, where, key->name);
         if (!value && !key->preset)
-            err = pl_config_refuse(r->diag, node, name, "must be given");
+            err = pl_config_refuse(r->diag, given, name, "must be given");
         else if (!value)
             continue;
         else if (key->type == PL_KEY_SECTION)

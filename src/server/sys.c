@@ -26,7 +26,7 @@ struct value {
 
 /* Belongs to the home shard. */
 struct pl_sys {
-    uint64_t next_ms, last_ms, connections_max;
+    uint64_t next_ms, last_ms, clients_max;
     struct load loads[LOADS];
     struct value values[VALUES_MAX]; /* as they were published */
     uint32_t value_count;
@@ -115,6 +115,12 @@ static void tell_loads(struct pl_server *server, const struct pl_totals *t, uint
     PL_ASSERT(i == LOADS);
 }
 
+/* Those of the admin listener do not stand at the gate. */
+static uint64_t count_clients(const struct pl_server *server)
+{
+    return pl_gate_counts(server->gate).open;
+}
+
 static void tell_numbers(struct pl_server *server, uint64_t now_ms)
 {
     struct pl_totals t;
@@ -122,17 +128,16 @@ static void tell_numbers(struct pl_server *server, uint64_t now_ms)
     struct pl_sys *sys = server->sys;
     pl_server_totals(server, &t);
     pl_realm_stats(server->realms[0], &r);
-    if (t.connections > sys->connections_max)
-        sys->connections_max = t.connections;
+    uint64_t clients = count_clients(server);
 
     tell(server, "version", "parley version " PARLEY_VERSION);
     tell(server, "uptime", "%" PRIu64 " seconds", (now_ms - server->started_ms) / 1000);
-    tell(server, "clients.connected", "%" PRIu64, t.connections);
-    tell(server, "clients.active", "%" PRIu64, t.connections);
+    tell(server, "clients.connected", "%" PRIu64, clients);
+    tell(server, "clients.active", "%" PRIu64, clients);
     tell(server, "clients.disconnected", "%" PRIu64, r.sessions_detached);
     tell(server, "clients.inactive", "%" PRIu64, r.sessions_detached);
-    tell(server, "clients.total", "%" PRIu64, t.connections + r.sessions_detached);
-    tell(server, "clients.maximum", "%" PRIu64, sys->connections_max);
+    tell(server, "clients.total", "%" PRIu64, clients + r.sessions_detached);
+    tell(server, "clients.maximum", "%" PRIu64, sys->clients_max);
     tell(server, "messages.received", "%" PRIu64, t.messages_in);
     tell(server, "messages.sent", "%" PRIu64, t.messages_out);
     tell(server, "publish.messages.received", "%" PRIu64, t.messages_in);
@@ -153,6 +158,9 @@ static void tell_numbers(struct pl_server *server, uint64_t now_ms)
 void pl_sys_tick(struct pl_server *server, uint64_t now_ms)
 {
     struct pl_sys *sys = server->sys;
+    uint64_t clients = count_clients(server);
+    if (clients > sys->clients_max)
+        sys->clients_max = clients;
     if (now_ms < sys->next_ms || now_ms == sys->last_ms)
         return;
     if (sys->last_ms == 0)
