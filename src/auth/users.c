@@ -1,7 +1,5 @@
 #include "auth/users.h"
 
-#include <stdarg.h>
-#include <stdio.h>
 #include <sys/stat.h>
 
 #include "auth/file.h"
@@ -27,15 +25,9 @@ struct line {
     struct pl_diag *diag;
 };
 
-__attribute__((format(printf, 2, 3))) static enum pl_err refuse_line(
-    const struct line *line, const char *format, ...)
+static enum pl_err refuse_line(const struct line *line, const char *why)
 {
-    char what[160];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(what, sizeof(what), format, args);
-    va_end(args);
-    pl_diag_set(line->diag, 0, "%s:%u: %s", line->path, line->number, what);
+    pl_diag_set(line->diag, 0, "%s:%u: %s", line->path, line->number, why);
     return PL_CONFIG;
 }
 
@@ -145,7 +137,7 @@ static enum pl_err read_attributes(struct line *line, struct pl_arena *memory, s
     uint32_t count = 0;
     for (struct pl_bytes field; (field = next_field(line)).len > 0;) {
         if (count == PL_USER_ATTRIBUTES_MAX)
-            return refuse_line(line, "more than %d attributes", PL_USER_ATTRIBUTES_MAX);
+            return refuse_line(line, "more than 16 attributes");
         const uint8_t *equals = memchr(field.data, '=', field.len);
         if (!equals)
             return refuse_line(line, "expected key=value behind the hash");
@@ -156,10 +148,8 @@ static enum pl_err read_attributes(struct line *line, struct pl_arena *memory, s
         if (!is_key(attribute.name))
             return refuse_line(line, "an attribute's name is of A-Z a-z 0-9 _ -");
         if (!pl_user_text_is_valid(attribute.value))
-            return refuse_line(line,
-                "an attribute's value is 1 to %d bytes of UTF-8 without "
-                "control characters",
-                PL_USER_NAME_MAX);
+            return refuse_line(
+                line, "an attribute's value is 1 to 256 bytes of UTF-8 without control characters");
         for (uint32_t i = 0; i < count; i++) {
             if (pl_bytes_equal(found[i].name, attribute.name))
                 return refuse_line(line, "the same attribute twice");
@@ -183,8 +173,7 @@ static enum pl_err read_user(struct line *line, struct pl_users *users, struct p
     user->line = line->number;
     user->name = next_field(line);
     if (!pl_user_text_is_valid(user->name))
-        return refuse_line(
-            line, "a name is 1 to %d bytes of UTF-8 without control characters", PL_USER_NAME_MAX);
+        return refuse_line(line, "a name is 1 to 256 bytes of UTF-8 without control characters");
     user->role = next_field(line);
     if (!pl_user_text_is_valid(user->role))
         return refuse_line(line, "expected a role behind the name");
