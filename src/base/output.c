@@ -3,7 +3,7 @@
 #include "base/alloc.h"
 #include "base/text.h"
 
-enum { SPILL_FIRST = 4096 };
+enum { SPILL_FIRST = 256 };
 
 void pl_output_init(struct pl_output *out, struct pl_output_pool *pool, size_t bytes_max)
 {
