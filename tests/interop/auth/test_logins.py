@@ -167,20 +167,19 @@ def what_a_role_does_not_allow_is_refused_in_each_clients_words(server):
 
 # ---- the end of a right ----
 
-def a_session_ends_with_its_token(server):
+def a_session_ends_with_its_token_in_its_protocols_words(server):
     def mine():
         return token(sub="tom", role="device", lasts=2)
 
-    with MqttJs(server.url("mqtt", "mqtt"), username="JWT", password=mine(),
-                protocolVersion=5) as five, \
-            MqttJs(server.url("mqtt", "mqtt"), username="JWT", password=mine()) as four, \
-            Nats(server.url("nats", "nats"), token=mine()) as nats, \
-            IoRedis(server.address("redis"), password=mine()) as redis:
-        holds(five.event("disconnect")["reasonCode"] in (0x87, 0xA0), "DISCONNECT has its reason")
-        four.event("closed")
-        closed = nats.event("closed")
-        holds("EXPIRED" in f"{closed}".upper(), closed)
-        redis.event("closed")
+    five, four = Mqtt(server, "JWT", mine(), version=5), Mqtt(server, "JWT", mine())
+    nats, redis = RawNats(server, "tom", mine()), Redis(server, "tom", mine())
+    equal((five.code, four.code, nats.error, redis.error), (0, 0, None, None))
+    head = five.raw.take(3)  # DISCONNECT, its length, its reason
+    equal((head[0], head[2]), (0xE0, 0xA0))
+    five.raw.read_all()
+    four.raw.expect_close()
+    nats.raw.expect("-ERR 'User Authentication Expired'\r\n").expect_close()
+    redis.raw.expect_close()
 
 
 def _reload(server):
@@ -219,6 +218,41 @@ def a_reload_withdraws_what_a_role_no_longer_allows():
             idle.subscribe("other/x")
             idle.publish("other/x", "y")
             idle.expect("other/x", "y")
+
+
+def a_session_that_is_away_loses_what_its_role_no_longer_allows():
+    with Server(files=FILES, **_auth()) as server:
+        stays = {"username": "bob", "password": PASSWORD, "protocolVersion": 5, "clientId": "b1",
+                 "clean": False, "properties": {"sessionExpiryInterval": 1000}}
+        url = server.url("mqtt", "mqtt")
+        with MqttJs(url, **stays) as bob:
+            bob.subscribe("device/bob/#", qos=1)
+            bob.end()
+        with Nats(server.url("nats", "nats"), user="ann", **{"pass": PASSWORD}) as ann:
+            ann.publish("device.bob.a", "before")
+            (server.folder / "users").write_text(users(bob="other", ann="all"))
+            _reload(server)
+            ann.publish("device.bob.a", "after")
+            with MqttJs(url, **stays) as bob:
+                holds(not bob.connack["sessionPresent"], "its session ended with its right")
+                bob.subscribe("other/x", qos=1)
+                ann.publish("other.x", "end")
+                bob.expect("other/x", "end")
+
+
+def a_client_id_belongs_to_its_user(server):
+    url = server.url("mqtt", "mqtt")
+    with MqttJs(url, username="bob", password=PASSWORD, clientId="same") as bob, \
+            MqttJs(url, username="ann", password=PASSWORD, clientId="same") as ann, \
+            MqttJs(url, username="JWT", password=token(sub="tom", role="device"),
+                   clientId="same") as tom:
+        for client, name in ((bob, "bob"), (ann, "bob"), (tom, "tom")):
+            client.subscribe(f"device/{name}/a")
+        ann.publish("device/bob/a", "x")
+        ann.publish("device/tom/a", "y")
+        bob.expect("device/bob/a", "x")
+        ann.expect("device/bob/a", "x")
+        tom.expect("device/tom/a", "y")
 
 
 def a_revoked_token_ends_its_session_and_comes_in_no_more():
