@@ -151,6 +151,17 @@ def reaching_out_without_logins_is_refused_unless_it_is_asked_for():
         equal(len([line for line in server.log().splitlines() if "open_to_everyone" in line]), 1)
 
 
+def a_ports_file_that_cannot_be_written_ends_the_start():
+    server = Server(config=_small())
+    server.ports_file = server.folder / "nowhere" / "ports.json"
+    try:
+        server.spawn()
+        equal(server.wait(), 2)
+        holds("nowhere/ports.json" in server.log().splitlines()[-1], server.log())
+    finally:
+        server.remove()
+
+
 def wrong_usage_is_exit_code_2():
     for arguments in (["serve", "--nonsense"], ["serve", "a", "b"], ["nonsense"], [], ["check"]):
         process = subprocess.run([_binary(), *arguments], capture_output=True, text=True)
