@@ -231,7 +231,7 @@ static enum pl_err reload_auth(
     return err;
 }
 
-/* True: users, keys or roles may have changed. */
+/* True: users, keys or roles may have changed, and sessions were looked over. */
 static bool reload(struct pl_server *server, const struct pl_server_options *options)
 {
     struct pl_diag diag = {{0}, 0};
@@ -244,6 +244,8 @@ static bool reload(struct pl_server *server, const struct pl_server_options *opt
     if (!err)
         err = reload_auth(server, config, &diag);
     bool has_auth_changed = !err;
+    if (!err)
+        pl_home_run(server, review_realms);
     if (!err)
         err = pl_ports_load_tls(server, config, &diag);
     if (!err)
@@ -291,11 +293,13 @@ static void serve(
         int number = wait_signal(signals, reviews_again ? REVIEW_AGAIN_MS : PL_NEVER);
         if (number == SIGTERM || number == SIGINT)
             return;
-        /* A login that was being answered meanwhile may have the old rights: look once more. */
-        bool reviews = number == SIGHUP ? reload(server, options) : reviews_again;
-        if (reviews)
+        /* A login that was being answered meanwhile may have the old rights: look again later. */
+        if (number == SIGHUP) {
+            reviews_again = reload(server, options);
+        } else if (reviews_again) {
             pl_home_run(server, review_realms);
-        reviews_again = number == SIGHUP && reviews;
+            reviews_again = false;
+        }
     }
 }
 

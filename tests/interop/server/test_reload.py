@@ -67,7 +67,11 @@ def roles_are_read_again():
         server.config["roles"]["talker"]["subscribe"] = ["b.>"]
         server.write_config()
         _reload(server)
-        bob.send("SUBSCRIBE b.x\r\n")
+
+        def is_allowed():  # each session hears of it on its own thread
+            bob.send("SUBSCRIBE b.x\r\n")
+            return not bob.until().startswith(b"-NOPERM")
+        poll(is_allowed, "for the new right")
         bob.until(b":1\r\n")
         server.config["roles"]["talker"]["subscribe"] = ["c.>"]
         server.write_config()

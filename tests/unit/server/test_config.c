@@ -234,8 +234,8 @@ TEST(errors_name_file_line_key_and_what_was_expected)
     refuses("- 1\n", "/etc/parley/parley.yaml:1: configuration: expected a map of keys");
     refuses("listeners:\n- name: x\n  port: 1\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: must be given");
-    refuses("listeners:\n- # name: x\n",
-        "/etc/parley/parley.yaml:2: listeners[0].name: must be given");
+    refuses(
+        "listeners:\n- # name: x\n", "/etc/parley/parley.yaml:2: listeners[0].name: must be given");
     refuses("limits: {queued: 18446744073709551616G}\n",
         "/etc/parley/parley.yaml:1: limits.queued: expected a size such as 4096, 64K, 1M, found "
         "18446744073709551616G");
