@@ -2,6 +2,16 @@
 
 size_t pl_format_decimal(char *out, uint64_t v)
 {
+    /* Lengths and counts on hot paths are mostly small. */
+    if (v < 10) {
+        out[0] = (char)('0' + v);
+        return 1;
+    }
+    if (v < 100) {
+        out[0] = (char)('0' + v / 10);
+        out[1] = (char)('0' + v % 10);
+        return 2;
+    }
     char digits[PL_DECIMAL_MAX];
     size_t n = 0;
     do {

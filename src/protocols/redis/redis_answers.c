@@ -13,6 +13,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "base/text.h"
 #include "protocols/redis/redis_session.h"
 
 enum {
@@ -293,11 +294,14 @@ static void emit_error(struct pl_redis_link *link, enum pl_err err)
     emit(link, PL_BYTES("\r\n"));
 }
 
+/* Once per message published: no printf here. */
 static void emit_count(struct pl_redis_link *link, uint32_t count)
 {
-    char text[16] = ":";
-    int len = snprintf(text, sizeof text, ":%u\r\n", count);
-    emit(link, pl_bytes_of(text, (size_t)len));
+    char text[PL_DECIMAL_MAX + 3] = ":";
+    size_t len = 1 + pl_format_decimal(text + 1, count);
+    text[len++] = '\r';
+    text[len++] = '\n';
+    emit(link, pl_bytes_of(text, len));
 }
 
 void pl_redis_answered(struct pl_redis_link *link, const struct pl_completion *done)

@@ -45,12 +45,32 @@ static enum pl_err refuse(struct pl_diag *diag, const char *what)
     return PL_MALFORMED;
 }
 
+/* The usual number: one digit, or two without a leading zero, and its CR and LF. Returns where what
+ * follows begins; 0: look closer. */
+static inline size_t read_short_number(struct pl_bytes in, size_t at, int64_t *out)
+{
+    if (in.len - at < 5)
+        return 0;
+    const uint8_t *p = in.data + at + 1;
+    unsigned first = (unsigned)p[0] - '1', second = (unsigned)p[1] - '0';
+    if (first > 8)
+        return 0;
+    if (p[1] == '\r') {
+        *out = (int64_t)first + 1;
+        return at + 4;
+    }
+    if (second > 9 || p[2] != '\r')
+        return 0;
+    *out = ((int64_t)first + 1) * 10 + second;
+    return at + 5;
+}
+
 static enum pl_err read_count(struct pl_bytes in, const struct pl_resp_limits *limits,
     struct pl_resp_scan *scan, struct pl_diag *diag)
 {
     int64_t count = 0;
-    size_t next = 0;
-    enum pl_err err = read_number(in, 0, limits->line_max, &count, &next);
+    size_t next = read_short_number(in, 0, &count);
+    enum pl_err err = next ? PL_OK : read_number(in, 0, limits->line_max, &count, &next);
     if (err == PL_TOO_LARGE)
         return refuse(diag, "too big mbulk count string");
     if (err == PL_MALFORMED || count > INT_MAX)
@@ -72,14 +92,9 @@ static enum pl_err read_count(struct pl_bytes in, const struct pl_resp_limits *l
 static enum pl_err read_bulk(struct pl_bytes in, const struct pl_resp_limits *limits, size_t at,
     struct pl_bytes *out, size_t *out_next, struct pl_diag *diag)
 {
-    /* A short line is by far the usual one: "$16\r\n" without a call. */
     int64_t len = 0;
-    size_t next = 0;
-    if (in.len - at > 4 && in.data[at] == '$' && (uint8_t)(in.data[at + 1] - '1') < 9 &&
-        in.data[at + 2] == '\r') {
-        len = in.data[at + 1] - '0';
-        next = at + 4;
-    } else {
+    size_t next = in.len > at && in.data[at] == '$' ? read_short_number(in, at, &len) : 0;
+    if (!next) {
         enum pl_err err = read_number(in, at, limits->line_max, &len, &next);
         if (err == PL_TOO_LARGE)
             return refuse(diag, "too big bulk count string");

@@ -267,14 +267,31 @@ static bool is_arity_right(const struct pl_redis_command *command, uint32_t coun
                               : count == (uint32_t)command->arity;
 }
 
+/* The command of this name. The last one is remembered as it was typed: most clients use one. */
+static const struct pl_redis_command *look_up(struct pl_redis_link *link, struct pl_bytes name)
+{
+    if (link->command && pl_bytes_equal(name, pl_bytes_of(link->typed, link->typed_len)))
+        return link->command;
+    const struct pl_redis_command *command = pl_redis_find_command(name);
+    if (command && name.len <= sizeof link->typed) {
+        link->command = command;
+        memcpy(link->typed, name.data, name.len);
+        link->typed_len = (uint8_t)name.len;
+    }
+    return command;
+}
+
 /* The command that the request means, or NULL when it was told that there is none. */
 static const struct pl_redis_command *find_command(
     struct pl_redis_link *link, const struct pl_resp_request *request)
 {
-    const struct pl_redis_command *command = link->command;
-    if (!command || command->word != command->name ||
-        !pl_bytes_equal_nocase(pl_bytes_text(command->name), request->args[0]))
-        command = pl_redis_find_command(request->args[0]);
+    const struct pl_redis_command *command = look_up(link, request->args[0]);
+    /* Somebody's browser was talked into this: not another byte of it is looked at. */
+    if (!command && (pl_bytes_equal_nocase(request->args[0], PL_BYTES("post")) ||
+                        pl_bytes_equal_nocase(request->args[0], PL_BYTES("host:")))) {
+        pl_redis_close(link, PL_PROTOCOL, "a request of another protocol: POST or Host:");
+        return NULL;
+    }
     if (!command) {
         reject(link);
         reject_unknown(link, request);
@@ -368,19 +385,12 @@ static bool is_refused(
 bool pl_redis_run(
     struct pl_redis_link *link, const struct pl_resp_request *request, struct pl_shared *buffer)
 {
-    /* Somebody's browser was talked into this: not another byte of it is looked at. */
-    if (pl_bytes_equal_nocase(request->args[0], PL_BYTES("post")) ||
-        pl_bytes_equal_nocase(request->args[0], PL_BYTES("host:"))) {
-        pl_redis_close(link, PL_PROTOCOL, "a request of another protocol: POST or Host:");
-        return true;
-    }
     const struct pl_redis_command *command = find_command(link, request);
     bool must_wait = false;
     if (command && is_refused(link, command, &must_wait)) {
         if (must_wait)
             return false;
     } else if (command) {
-        link->command = command;
         atomic_store_explicit(&link->card->command, command, memory_order_relaxed);
         if (link->transaction.is_open && !(command->flags & PL_REDIS_NOT_QUEUED))
             queue(link, command, request);

@@ -117,7 +117,9 @@ struct pl_redis_link {
     struct pl_redis_session *candidate;     /* is logging in or joining */
     struct pl_redis_session *leaving;       /* on its way out, still delivered to */
     struct pl_redis_card *card;             /* one reference */
-    const struct pl_redis_command *command; /* the last one */
+    const struct pl_redis_command *command; /* the last one that was looked up in the table */
+    uint8_t typed[16];                      /* and how it was typed */
+    uint8_t typed_len;
     struct pl_resp_scan scan;
     struct pl_redis_answers answers;
     struct pl_redis_transaction transaction;
