@@ -89,10 +89,7 @@ enum mqtt_sent pl_mqtt_write_publish(struct mqtt_link *l, const struct pl_messag
         pl_free(fresh); /* told, but not used again: allowed */
     if (!err)
         return MQTT_SENT;
-    if (err == PL_TOO_LARGE)
-        return MQTT_NOT_SENDABLE;
-    pl_mqtt_broken(l);
-    return MQTT_BROKEN;
+    return err == PL_TOO_LARGE ? MQTT_NOT_SENDABLE : MQTT_NOT_NOW;
 }
 
 /* One run on its way. */
@@ -110,26 +107,26 @@ static struct pl_bytes frame_at(const struct pl_run *run, uint32_t i)
     return pl_bytes_of(run->frames->data + from, run->ends[i] - from);
 }
 
-/* Messages from..to of QoS 0. False: the link is gone. */
-static bool send_plain(const struct course *c, uint32_t from, uint32_t to)
+/* Messages from..to of QoS 0: what does not find memory is dropped. */
+static void send_plain(const struct course *c, uint32_t from, uint32_t to)
 {
     struct mqtt_link *l = c->s->link;
     if (!l || from == to)
-        return true;
+        return;
     const struct pl_run *run = c->run;
+    uint32_t dropped = 0;
     if (c->is_direct) {
         uint32_t at = from ? run->ends[from - 1] : 0;
         struct pl_bytes bytes = {run->frames->data + at, run->ends[to - 1] - at};
-        if (!pl_output_append_shared(l->link.out, run->frames, bytes))
-            return true;
-        pl_mqtt_broken(l);
-        return false;
+        if (pl_output_append_shared(l->link.out, run->frames, bytes))
+            dropped = to - from;
+    } else {
+        for (uint32_t i = from; i < to; i++)
+            dropped += pl_mqtt_write_publish(l, run->messages[i], c->look, 0, false,
+                           run->cursor.epoch) == MQTT_NOT_NOW;
     }
-    for (uint32_t i = from; i < to; i++)
-        if (pl_mqtt_write_publish(l, run->messages[i], c->look, 0, false, run->cursor.epoch) ==
-            MQTT_BROKEN)
-            return false;
-    return true;
+    if (dropped)
+        pl_count(&l->link.worker->counters.dropped_no_memory, dropped);
 }
 
 /* A subscription with QoS 1 or 2 gets QoS 0 messages, too, and for these the reader that lags meets
@@ -161,7 +158,7 @@ static void deliver_mixed(const struct course *c)
         while (i + 1 < run->count && !pl_mqtt_look_qos(c->look, run->messages[i + 1]))
             i++;
         if (may_send_plain(c, i + 1 - from))
-            (void)send_plain(c, from, i + 1);
+            send_plain(c, from, i + 1);
     }
 }
 
@@ -178,5 +175,5 @@ void pl_mqtt_deliver(
     if (core_sub->qos)
         deliver_mixed(&c);
     else
-        (void)send_plain(&c, 0, run->count);
+        send_plain(&c, 0, run->count);
 }

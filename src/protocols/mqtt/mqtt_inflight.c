@@ -26,6 +26,7 @@ struct outgoing {
     uint64_t look;
     uint8_t state;   /* enum entry_state */
     bool is_on_wire; /* on this link */
+    bool was_sent;   /* on some link: it is a duplicate from then on */
 };
 
 enum {
@@ -160,8 +161,14 @@ static void finish(struct mqtt_session *s, struct outgoing *entry)
 
 /* ---- sending ---- */
 
-/* The frame of all with this packet id. PL_NO_MEMORY: the stream is broken. */
-static enum pl_err append_frame(
+static void count_dropped(struct mqtt_session *s, bool no_memory)
+{
+    struct pl_counters *counters = &s->core.worker->counters;
+    pl_count(no_memory ? &counters->dropped_no_memory : &counters->dropped_slow, 1);
+}
+
+/* The frame of all with this packet id. */
+static enum mqtt_sent append_frame(
     struct mqtt_link *l, struct pl_shared *frames, struct pl_bytes frame, uint16_t packet_id)
 {
     size_t at = 1;
@@ -177,45 +184,54 @@ static enum pl_err append_frame(
         copy[at] = (uint8_t)(packet_id >> 8);
         copy[at + 1] = (uint8_t)packet_id;
     }
-    enum pl_err err = pl_writer_end(&w);
-    if (err || copied == frame.len)
-        return err;
-    return pl_output_append_shared(l->link.out, frames, pl_bytes_from(frame, copied));
+    if (pl_writer_end(&w))
+        return MQTT_NOT_NOW;
+    if (copied == frame.len ||
+        !pl_output_append_shared(l->link.out, frames, pl_bytes_from(frame, copied)))
+        return MQTT_SENT;
+    pl_mqtt_broken(l);
+    return MQTT_BROKEN;
 }
 
-/* A new last entry of the window, sent. The reference is the window's if it is sent. */
-static enum mqtt_sent send_new(struct mqtt_session *s, struct pl_message *kept, uint64_t look,
+/* What became of a PUBLISH of the window. */
+static void note_sent(struct mqtt_session *s, struct outgoing *entry, enum mqtt_sent sent)
+{
+    if (sent == MQTT_NOT_SENDABLE) {
+        /* As if it had been acknowledged (MQTT 5.0, section 3.1.2.11.4). */
+        finish(s, entry);
+    } else if (sent == MQTT_NOT_NOW) {
+        entry->is_on_wire = false;
+        s->link->quota++;
+    } else {
+        entry->was_sent = true;
+    }
+}
+
+/* A new last entry of the window, whose reference it takes. MQTT_NOT_NOW: there was no memory; it
+ * waits in the window, unless that could not take it. */
+static enum mqtt_sent send_new(struct mqtt_session *s, struct pl_message *kept_moved, uint64_t look,
     struct pl_shared *frames, struct pl_bytes frame)
 {
     struct mqtt_flow *f = s->flow;
     struct mqtt_link *l = s->link;
     uint64_t position = f->window.tail;
     struct outgoing *entry = ring_push(&f->window);
-    if (!entry)
-        return MQTT_NOT_SENDABLE;
-    *entry =
-        (struct outgoing){.message = kept, .look = look, .state = ENTRY_SENT, .is_on_wire = true};
-    f->unsent = f->window.tail;
+    if (!entry) {
+        count_dropped(s, true);
+        pl_message_unref(kept_moved);
+        return MQTT_NOT_NOW;
+    }
+    *entry = (struct outgoing){
+        .message = kept_moved, .look = look, .state = ENTRY_SENT, .is_on_wire = true};
     l->quota--;
-    if (frame.len) {
-        if (!append_frame(l, frames, frame, id_of(position)))
-            return MQTT_SENT;
-        pl_mqtt_broken(l);
-        return MQTT_BROKEN;
-    }
-    enum mqtt_sent sent = pl_mqtt_write_publish(l, kept, look, id_of(position), false, f->epoch);
-    if (sent == MQTT_NOT_SENDABLE) {
-        /* Too large for this client: as if it had been acknowledged (MQTT 5.0, 3.1.2.11.4). */
-        entry->message = NULL;
-        finish(s, entry);
-    }
+    uint16_t id = id_of(position);
+    enum mqtt_sent sent = frame.len
+                              ? append_frame(l, frames, frame, id)
+                              : pl_mqtt_write_publish(l, kept_moved, look, id, false, f->epoch);
+    if (sent != MQTT_NOT_NOW)
+        f->unsent = f->window.tail;
+    note_sent(s, entry, sent);
     return sent;
-}
-
-static void count_dropped(struct mqtt_session *s, bool no_memory)
-{
-    struct pl_counters *counters = &s->core.worker->counters;
-    pl_count(no_memory ? &counters->dropped_no_memory : &counters->dropped_slow, 1);
 }
 
 static void enqueue(struct mqtt_session *s, struct pl_message *kept_moved, uint64_t look)
@@ -251,8 +267,7 @@ void pl_mqtt_flow_deliver(struct mqtt_session *s, const struct pl_message *m, ui
         enqueue(s, kept, look);
         return;
     }
-    if (send_new(s, kept, look, frames, frame) == MQTT_NOT_SENDABLE)
-        pl_message_unref(kept);
+    (void)send_new(s, kept, look, frames, frame);
 }
 
 /* One that was sent on an older link, or before it broke. False: not now. */
@@ -274,11 +289,10 @@ static bool send_again(struct mqtt_session *s, uint64_t position)
         return false;
     entry->is_on_wire = true;
     l->quota--;
-    enum mqtt_sent sent =
-        pl_mqtt_write_publish(l, entry->message, entry->look, id_of(position), true, f->epoch);
-    if (sent == MQTT_NOT_SENDABLE)
-        finish(s, entry);
-    return sent != MQTT_BROKEN;
+    enum mqtt_sent sent = pl_mqtt_write_publish(
+        l, entry->message, entry->look, id_of(position), entry->was_sent, f->epoch);
+    note_sent(s, entry, sent);
+    return sent != MQTT_NOT_NOW;
 }
 
 static bool send_queued(struct mqtt_session *s)
@@ -292,10 +306,7 @@ static bool send_queued(struct mqtt_session *s)
         pl_message_unref(item.message);
         return true;
     }
-    enum mqtt_sent sent = send_new(s, item.message, item.look, NULL, PL_NO_BYTES);
-    if (sent == MQTT_NOT_SENDABLE)
-        pl_message_unref(item.message);
-    return sent != MQTT_BROKEN;
+    return send_new(s, item.message, item.look, NULL, PL_NO_BYTES) != MQTT_NOT_NOW;
 }
 
 void pl_mqtt_flow_pump(struct mqtt_session *s)

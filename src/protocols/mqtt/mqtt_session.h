@@ -185,7 +185,12 @@ void pl_mqtt_on_unsubscribed(struct mqtt_session *s, const struct pl_completion 
 void pl_mqtt_subscriptions_free(struct mqtt_session *s);
 
 /* ---- mqtt_deliver.c ---- */
-enum mqtt_sent { MQTT_SENT, MQTT_NOT_SENDABLE, MQTT_BROKEN };
+enum mqtt_sent {
+    MQTT_SENT,
+    MQTT_NOT_SENDABLE, /* never to this client: too large */
+    MQTT_NOT_NOW,      /* no memory: nothing was written */
+    MQTT_BROKEN,       /* half a packet stands in the output: the link was closed */
+};
 
 /* Writes one PUBLISH for this link, with its limits and aliases. */
 enum mqtt_sent pl_mqtt_write_publish(struct mqtt_link *l, const struct pl_message *m, uint64_t look,

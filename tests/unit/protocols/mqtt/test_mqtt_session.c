@@ -1,6 +1,8 @@
 /* MQTT clients by hand, over the real core: what the standards promise them. */
 #include "mqtt_peer.h"
 
+#include "base/alloc.h"
+
 #define B(text) PL_BYTES(text)
 
 TEST(a_message_comes_back_to_its_subscriber)
@@ -1236,4 +1238,53 @@ TEST(a_thousand_filters_are_found_again)
     says(p, "30 07 0004'0500' '1' 30 07 0004'0501' '1'");
     HEARS(s, "30 07 0004'0501' '1'");
     mqtt_place_done(&place);
+}
+
+/* One allocation after the other fails, alone or with all behind it: nobody crashes, nothing leaks,
+ * nobody is left behind, the others go on. */
+TEST(memory_that_runs_out_costs_a_connection_at_most)
+{
+    static const char *const steps[] = {
+        "10 (<'MQTT'> 05 2c 0000 (11 00000064 22 0002) <'a'> (02 00000009 18 00000001 26 <'k'> "
+        "<'v'>)"
+        " <'w'> <'bye'>)",
+        "82 (0001 (0b 07) <'t/#'> 02 <'$share/g/t'> 01 <'x/+'> 00 <'%41'> 00)",
+        "31 (<'t'> (01 01 02 00000009 03 <'ct'> 08 <'r'> 09 <'c'> 23 0001 26 <'k'> <'v'>) 'hi')",
+        "32 (<> 0001 (23 0001) 'again') 34 (<'t/1'> 0002 00 'x') 34 (<'t/%41'> 0003 00 'y')",
+        "40 (0001) 50 (0002) 62 (0002) 70 (0002) 62 (0003)",
+        "82 (0002 (26 <'parley-since'> <'all'>) <'t/#'> 01) a2 (0003 00 <'x/+'> <'none'>)",
+        "82 (0004 00 <'1'> 00 <'2'> 00 <'3'> 00 <'4'> 00 <'5'> 00 <'6'> 00 <'7'> 00 <'8'> 00 <'9'> "
+        "00"
+        " <'10'> 00 <'11'> 00 <'12'> 00 <'13'> 00)",
+    };
+    for (long n = 0; n < 400; n++) {
+        struct place place;
+        mqtt_place(&place);
+        struct peer *other = joined(&place, "other", 4);
+        says(other, "82 (0001 <'t/#'> 01 <'w'> 00)");
+        place_run(&place);
+        other->heard_len = 0;
+        struct peer *p = peer_new(&place);
+        pl_alloc_fail(n, (int)(n % 2));
+        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+            says(p, steps[i]);
+            (void)place_turns(&place, 20); /* without memory it need not come to rest */
+        }
+        pl_alloc_fail(-1, 0);
+        place_run(&place);
+        /* Taken over with memory that ends, too. */
+        struct peer *q = peer_new(&place);
+        pl_alloc_fail(n / 4, (int)(n % 2));
+        says(q, "10 (<'MQTT'> 05 00 0000 (11 00000064) <'a'>)");
+        (void)place_turns(&place, 20);
+        says(q, "32 (<'t'> 0001 00 'x')");
+        (void)place_turns(&place, 20);
+        pl_alloc_fail(-1, 0);
+        place_run(&place);
+        other->heard_len = 0;
+        says(other, "c0 00");
+        place_run(&place);
+        CHECK(!other->is_closed && other->heard_len >= 2);
+        mqtt_place_done(&place);
+    }
 }
