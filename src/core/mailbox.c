@@ -346,6 +346,10 @@ void pl_takeover_take(struct pl_worker *w, struct pl_session *s, struct pl_expec
 
 static void play_early(struct pl_worker *w, struct pl_expected *e)
 {
+    /* A later claim of this session on this worker keeps what came after: this is older, and is not
+     * put behind it. */
+    struct pl_expected *others = w->expected;
+    w->expected = NULL;
     while (e->early) {
         struct pl_early *early = e->early;
         e->early = early->next;
@@ -360,6 +364,7 @@ static void play_early(struct pl_worker *w, struct pl_expected *e)
         }
         pl_free(early);
     }
+    w->expected = others;
 }
 
 /* The session is here. */
