@@ -124,7 +124,20 @@ void nats_on_subscribed(struct nats_session *s, const struct pl_completion *done
     if (!done->err || sub->is_closing)
         return;
     unlist(s, sub);
-    pl_free(sub);
+    sub->is_refused = true;
+    if (!sub->notes)
+        pl_free(sub);
+}
+
+void nats_sub_noted(struct nats_session *s, struct nats_sub *sub, uint32_t max)
+{
+    sub->notes--;
+    if (sub->is_refused) {
+        if (!sub->notes)
+            pl_free(sub);
+    } else if (s->nl) {
+        nats_sub_set_max(s, sub, max);
+    }
 }
 
 /* Puts it behind those whose UNSUB is open: they are freed in this order. */
@@ -180,6 +193,7 @@ void nats_on_unsubscribe(struct nats_session *s, const struct pl_nats_line *line
         if (note) {
             note->sub = sub;
             note->max = line->max;
+            sub->notes++;
         } else {
             nats_sub_set_max(s, sub, line->max);
         }

@@ -126,6 +126,23 @@ TEST(a_name_that_nobody_can_publish_to_is_refused_and_the_client_stays)
     place_done(&place);
 }
 
+TEST(unsub_with_a_number_of_a_refused_subscription_finds_nothing_to_do)
+{
+    struct place place;
+    place_init(&place, &pl_nats_protocol);
+    struct pl_realm_limits limits = *pl_realm_limits(place.realm);
+    CHECK(limits.subject_max > 0);
+    char line[8192];
+    int n = snprintf(line, sizeof line, "SUB %0*d 4\r\nUNSUB 4 2\r\nUNSUB 4 3\r\nPING\r\n",
+        (int)limits.subject_max + 1, 7);
+    CHECK(n > 0);
+    place.config.line_max = sizeof line;
+    struct peer *q = quiet_peer(&place);
+    peer_say(q, line);
+    CHECK_STR(peer_heard(q), "-ERR 'Invalid Subject'\r\nPONG\r\n");
+    place_done(&place);
+}
+
 TEST(unsub_counts_from_the_first_delivery_and_cuts_precisely)
 {
     struct place place;
