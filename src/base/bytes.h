@@ -41,10 +41,10 @@ static inline bool pl_bytes_equal(struct pl_bytes a, struct pl_bytes b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
-/* From offset to the end; offset <= len. */
+/* From offset to the end; offset <= len. Of no bytes (NULL), too. */
 static inline struct pl_bytes pl_bytes_from(struct pl_bytes b, size_t offset)
 {
-    return (struct pl_bytes){b.data + offset, b.len - offset};
+    return (struct pl_bytes){offset ? b.data + offset : b.data, b.len - offset};
 }
 
 static inline bool pl_bytes_starts(struct pl_bytes b, struct pl_bytes head)
