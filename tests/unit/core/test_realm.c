@@ -259,6 +259,67 @@ TEST(a_session_can_be_taken_over_again_before_it_arrived)
     world_done(&w);
 }
 
+TEST(two_claims_from_one_worker_get_the_session_one_after_the_other)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0), *p = probe_new(&w, 0);
+    world_run(&w);
+    struct probe_sub *sub = probe_subscribe(a, "x", NO_OPTIONS);
+    world_run(&w);
+    probe_clear(a);
+    struct probe *b = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    pl_worker_turn(&w.workers[1]);
+    probe_publish(p, "x", "1");
+    pl_worker_turn(&w.workers[0]); /* gives the session away; worker 1 has not looked yet */
+    struct probe *c = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    struct probe *d = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    pl_worker_turn(&w.workers[1]);
+    probe_publish(p, "x", "2");
+    world_run(&w);
+    CHECK(b->became == a && c->became == a && d->became == a);
+    CHECK(a->core.out == &d->out);
+    const char *one = strstr(a->log, "x=1; "), *two = strstr(a->log, "x=2; ");
+    CHECK(one && two && one < two);
+    size_t goodbyes = 0;
+    for (const char *at = a->log; (at = strstr(at, "ended: another")); at++)
+        goodbyes++;
+    CHECK_EQ(goodbyes, 3);
+    probe_free(b);
+    probe_free(c);
+    probe_free(d);
+    probe_gone(p, NULL);
+    a->core.out = NULL;
+    probe_gone(a, (struct probe_sub *[]){sub, NULL});
+    world_done(&w);
+}
+
+TEST(two_claims_at_once_from_one_worker_while_the_session_is_elsewhere)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0), *p = probe_new(&w, 0);
+    world_run(&w);
+    struct probe_sub *sub = probe_subscribe(a, "x", NO_OPTIONS);
+    world_run(&w);
+    probe_clear(a);
+    struct probe *b = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    struct probe *c = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    pl_worker_turn(&w.workers[1]); /* both claims run; worker 0 has given nothing yet */
+    probe_publish(p, "x", "1");
+    world_run(&w);
+    CHECK(b->became == a && c->became == a);
+    CHECK(a->core.out == &c->out);
+    CHECK_STR(a->log, "ended: another connection took the session over; back; ended: another "
+                      "connection took the session over; back; x=1; ");
+    probe_free(b);
+    probe_free(c);
+    probe_gone(p, NULL);
+    a->core.out = NULL;
+    probe_gone(a, (struct probe_sub *[]){sub, NULL});
+    world_done(&w);
+}
+
 TEST(a_clean_claim_ends_the_older_session_and_sends_its_will)
 {
     struct world w;
