@@ -32,7 +32,8 @@ static enum pl_err read_number(
         return len > line_max ? PL_TOO_LARGE : PL_NEED_MORE;
     if ((size_t)(cr - line) + 2 > len)
         return PL_NEED_MORE;
-    if (pl_resp_parse_integer(pl_bytes_of(line + 1, (size_t)(cr - line) - 1), out))
+    /* The line may end where its type byte should stand. */
+    if (cr == line || pl_resp_parse_integer(pl_bytes_of(line + 1, (size_t)(cr - line) - 1), out))
         return PL_MALFORMED;
     *out_next = at + (size_t)(cr - line) + 2;
     return PL_OK;

@@ -97,6 +97,17 @@ TEST(what_is_no_request_is_told_in_the_words_of_the_real_server)
     check_refused("*1\r\n$1048577\r\n", &wide, "Protocol error: invalid bulk length");
 }
 
+TEST(a_line_that_ends_at_its_type_byte_is_refused_and_nothing_behind_it_is_read)
+{
+    static const char text[] = "*1\r\n\r-";
+    size_t len = sizeof text - 1;
+    char *exact = malloc(len);
+    REQUIRE(exact);
+    memcpy(exact, text, len);
+    CHECK_EQ(decode(exact, len, &wide).err, PL_MALFORMED);
+    free(exact);
+}
+
 TEST(a_number_whose_line_never_ends_is_refused)
 {
     static char text[PL_RESP_LINE_MAX + 8];
