@@ -74,6 +74,7 @@ def the_server_says_that_it_restarts():
     with Server() as server, _Ws(server.url("ws", "shared")) as idle:
         server.signal(signal.SIGTERM)
         holds(idle.event("closed")["code"] in (1001, 1012), "a code for going away")
+        equal(server.wait(), 0)
 
 
 def what_is_no_websocket_frame_is_told_why(server):
