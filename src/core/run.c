@@ -534,9 +534,12 @@ uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)
     atomic_store_explicit(&b->walkers, walkers, memory_order_relaxed);
     if (b->bytes)
         atomic_fetch_add_explicit(&b->worker->handed_bytes, b->bytes, memory_order_relaxed);
+    /* Its own worker first: another may walk its link at once and hand a session over to the one
+     * that claimed it here, which must have heard by then that it is expected. */
+    pl_inbox_push(&b->worker->inbox, &b->links[own].post);
+    concerned &= ~(1ull << own);
     for (uint32_t i = 0; i < realm->worker_count; i++)
-        if (concerned >> i & 1 && pl_inbox_push(&realm->workers[i].inbox, &b->links[i].post) &&
-            i != own)
+        if (concerned >> i & 1 && pl_inbox_push(&realm->workers[i].inbox, &b->links[i].post))
             wake |= 1ull << i;
     return wake;
 }
