@@ -76,8 +76,12 @@ struct pl_op *pl_batch_add_op(struct pl_batch *b, enum pl_op_kind kind, struct p
 
 void pl_op_forget(struct pl_op *op)
 {
-    if (op->kind == PL_OP_REPLAY)
-        return; /* the job knows by itself */
+    if (op->kind == PL_OP_REPLAY) {
+        struct pl_replay_job *job = op->subject;
+        job->is_asked = false;
+        op->kind = PL_OP_NONE;
+        return;
+    }
     if (op->kind == PL_OP_PUBLISH) {
         op->flags = 0;
         return;
@@ -146,8 +150,8 @@ enum pl_err pl_batch_hold(struct pl_batch *b, struct pl_shared *buffer)
 
 enum pl_err pl_batch_reserve_items(struct pl_batch *b, uint32_t n)
 {
-    return grow(&b->items, &b->item_cap, b->item_count + n, sizeof *b->items) ? PL_OK
-                                                                              : PL_NO_MEMORY;
+    uint32_t need = b->item_count + b->item_promised + n;
+    return grow(&b->items, &b->item_cap, need, sizeof *b->items) ? PL_OK : PL_NO_MEMORY;
 }
 
 struct pl_item *pl_batch_item(struct pl_batch *b, enum pl_item_kind kind, struct pl_worker *whom)

@@ -99,6 +99,7 @@ struct pl_batch {
     uint32_t message_count, message_cap;
     struct pl_item *items;
     uint32_t item_count, item_cap;
+    uint32_t item_promised;     /* room that ops still to be answered must find */
     struct pl_shared **buffers; /* one reference each */
     uint32_t buffer_count, buffer_cap;
     struct pl_slab *slabs, *slab; /* all, and the one in use */
@@ -125,7 +126,8 @@ PL_MUST_USE struct pl_message *pl_batch_add_message(struct pl_batch *b, uint32_t
 PL_MUST_USE enum pl_err pl_batch_add_kept(
     struct pl_batch *b, struct pl_message *kept_moved, uint32_t *out_index);
 PL_MUST_USE enum pl_err pl_batch_hold(struct pl_batch *b, struct pl_shared *buffer);
-/* Makes room for n more items, so that pl_batch_item cannot fail for these. */
+/* Makes room for n more items beside the promised ones, so that pl_batch_item cannot fail for
+ * these. */
 PL_MUST_USE enum pl_err pl_batch_reserve_items(struct pl_batch *b, uint32_t n);
 /* Room was reserved. Zeroed but for kind, worker. Marks the worker as concerned. */
 struct pl_item *pl_batch_item(struct pl_batch *b, enum pl_item_kind kind, struct pl_worker *whom);

@@ -225,7 +225,8 @@ void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will)
 void pl_run_due(struct pl_runner *r)
 {
     struct pl_deadline *due;
-    while (!pl_batch_reserve_items(r->batch, 4) &&
+    r->batch->item_promised = 1; /* beside the wills' messages */
+    while (!pl_batch_reserve_items(r->batch, 0) &&
            (due = pl_heap_pop_due(&r->realm->deadlines, r->now_ms))) {
         switch ((enum pl_due_kind)due->kind) {
         case PL_DUE_IDENTITY: {
@@ -246,6 +247,7 @@ void pl_run_due(struct pl_runner *r)
             break;
         }
     }
+    r->batch->item_promised = 0;
 }
 
 /* ---- on the workers, outside the lock ---- */

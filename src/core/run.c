@@ -4,7 +4,8 @@
  * A message costs one entry: the first of a stretch with one match set opens a RUN item, those
  * behind it make it longer. Nothing is encoded or delivered here.
  *
- * Items are reserved before the lock for what must be answered. If memory runs out under it, a
+ * Items are reserved before the lock for all that must be answered, so that a batch is run whole or
+ * not at all. If memory runs out under the lock, a
  * message is dropped, counted, and its publisher told if it asked.
  */
 #include "core/realm_state.h"
@@ -487,6 +488,31 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
     }
 }
 
+/* Items that must not be missing. Runs and picks reserve for themselves, and may fail. */
+static uint32_t answers_of(const struct pl_op *op)
+{
+    switch ((enum pl_op_kind)op->kind) {
+    case PL_OP_NONE:
+    case PL_OP_EXPIRY:
+        return 0;
+    case PL_OP_PUBLISH:
+        return op->flags != 0;
+    case PL_OP_JOIN:
+    case PL_OP_UNSUBSCRIBE:
+    case PL_OP_FENCE:
+    case PL_OP_DETACH:
+    case PL_OP_LEAVE:
+        return 1;
+    case PL_OP_REPLAY:
+    case PL_OP_IDENTITY:
+        return 2;
+    case PL_OP_SUBSCRIBE: /* done, the first of a replay, its end */
+    case PL_OP_CLAIM:     /* the older one is told and leaves; done */
+        return 3;
+    }
+    return 0;
+}
+
 bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b)
 {
     struct pl_runner r = {
@@ -495,30 +521,23 @@ bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b)
         .now_ms = b->worker->now_ms,
         .now_unix_ms = b->worker->now_unix_ms,
     };
-    /* An op is answered by at most four items that must not be missing (a takeover's), the rest are
-     * runs and picks, which reserve for themselves. */
-    if (pl_batch_reserve_items(b, 64))
+    uint32_t promised = 0;
+    for (uint32_t i = 0; i < b->op_count; i++)
+        promised += answers_of(&b->ops[i]);
+    if (pl_batch_reserve_items(b, promised))
         return false;
+    b->item_promised = promised;
     pthread_mutex_lock(&realm->lock);
-    uint32_t i = 0;
-    for (; i < b->op_count; i++) {
-        if (b->item_cap - b->item_count < 8 && pl_batch_reserve_items(b, 64))
-            break;
+    for (uint32_t i = 0; i < b->op_count; i++) {
+        uint32_t answers = answers_of(&b->ops[i]);
         run_op(&r, &b->ops[i]);
+        b->item_promised -= answers;
     }
-    if (i < b->op_count) {
-        /* Memory ran out: what was run is handed over, the rest is asked again in a batch that
-         * takes over the messages. Rare enough to be slow: the remaining ops stay in this batch,
-         * which is walked first. */
-        memmove(b->ops, b->ops + i, (b->op_count - i) * sizeof *b->ops);
-    }
-    b->op_count -= i;
-    uint64_t wake = 0;
-    if (!b->op_count)
-        wake = pl_realm_hand_over(realm, b);
+    b->op_count = 0;
+    uint64_t wake = pl_realm_hand_over(realm, b);
     pthread_mutex_unlock(&realm->lock);
     pl_realm_wake(realm, wake);
-    return b->op_count == 0;
+    return true;
 }
 
 uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)

@@ -562,3 +562,43 @@ TEST(expired_messages_are_left_out_of_a_stretch)
     probe_gone(a, (struct probe_sub *[]){sub, NULL});
     world_done(&w);
 }
+
+/* The room for items is made in steps: a batch of every length must hold what is answered behind
+ * messages that need much of it. */
+static void answered_behind(uint32_t before, bool by_will)
+{
+    enum { GROUPS = 12 };
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_new(&w, 0), *b = probe_new(&w, 0);
+    struct probe_sub *subs[GROUPS + 1] = {0};
+    for (int i = 0; i < GROUPS; i++) {
+        char queue[8];
+        (void)snprintf(queue, sizeof queue, "g%d", i);
+        subs[i] = probe_subscribe(a, "x", (struct probe_sub_options){.queue = queue});
+    }
+    struct probe *c = probe_claim(&w, 0, "dev", true, 0, will_of("x", "will"), 0);
+    world_run(&w);
+    for (uint32_t i = 0; i < before; i++)
+        pl_session_fence(&b->core, i);
+    struct pl_message draft = {.subject = PL_BYTES("x"), .payload = PL_BYTES("1")};
+    if (by_will)
+        pl_session_leave(&c->core, true);
+    else
+        probe_send(b, draft, PL_WANT_DONE);
+    world_run(&w);
+    CHECK_EQ(a->received, GROUPS);
+    CHECK(by_will ? c->has_left : strstr(b->log, "pub 12; ") != NULL);
+    probe_gone(a, subs);
+    probe_gone(b, NULL);
+    probe_gone(c, NULL);
+    world_done(&w);
+}
+
+TEST(every_answer_finds_its_room_behind_messages_to_many_groups)
+{
+    for (uint32_t before = 40; before < 70; before++) {
+        answered_behind(before, false);
+        answered_behind(before, true);
+    }
+}
