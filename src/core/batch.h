@@ -37,7 +37,8 @@ struct pl_op {
     uint8_t kind;
     uint8_t flags;  /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will */
     uint8_t err;    /* refused already: run only answers */
-    uint32_t index; /* PUBLISH: the first in the batch's messages … */
+    uint32_t index; /* PUBLISH: the first in the batch's messages …; EXPIRY, DETACH, LEAVE: the
+                       session's tenure; SUBSCRIBE: its identities */
     uint32_t count; /* … and how many; more than one only if nothing is to be answered */
     struct pl_session *session;
     uint64_t token; /* EXPIRY: milliseconds */
@@ -212,6 +213,11 @@ void pl_takeover_take(struct pl_worker *w, struct pl_session *session, struct pl
 /* What a completion or an end does, on the session's worker. */
 void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item);
 void pl_session_call_ended(struct pl_session *s, enum pl_err why);
+/* The session is gone, or another worker's: what it asked for here must not refer to it any more.
+ * What it published goes out all the same. */
+void pl_session_drop_ops(struct pl_worker *w, const struct pl_session *s);
+/* Runs the worker's open batches now. False: no memory, they stay. */
+bool pl_worker_run_open(struct pl_worker *w);
 /* Works off the worker's list of ending and leaving sessions. True: there were some. */
 bool pl_session_run_ending(struct pl_worker *w);
 /* Reply subjects that a session may publish to once (grants.c). */

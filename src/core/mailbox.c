@@ -126,6 +126,9 @@ static void resume_older(struct pl_runner *r, struct pl_session *old, struct pl_
     mailbox->will_expiry_ms = e->mailbox->will_expiry_ms;
     e->mailbox->will = NULL;
     e->session = old;
+    old->claims++;
+    /* The end of the new login counts from here on; it comes with the identity. */
+    pl_heap_remove(&r->realm->deadlines, &old->expiry);
 
     struct pl_item *expect = pl_batch_item(r->batch, PL_ITEM_EXPECT, e->worker);
     expect->session = old;
@@ -144,6 +147,17 @@ static void resume_older(struct pl_runner *r, struct pl_session *old, struct pl_
     pl_count(&r->batch->worker->counters.takeovers, !was_detached);
 }
 
+/* What waits in a mailbox was let in by the rights of an older login: who may not have all of its
+ * subscriptions begins anew. */
+static bool may_resume(const struct pl_session *old, const struct pl_identity *identity)
+{
+    bool filtered;
+    for (const struct pl_subscription *sub = old->subs; sub; sub = sub->session_next)
+        if (!pl_identity_may_subscribe(identity, sub->pattern, &filtered))
+            return false;
+    return true;
+}
+
 void pl_run_claim(struct pl_runner *r, struct pl_op *op)
 {
     struct pl_realm *realm = r->realm;
@@ -154,7 +168,7 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
         struct pl_mailbox *mailbox = PL_CONTAINER(found, struct pl_mailbox, entry);
         struct pl_session *old = mailbox->session;
         /* Without an expiry it ends with its connection, which we end now. */
-        if (!e->clean && mailbox->expiry_ms) {
+        if (!e->clean && mailbox->expiry_ms && may_resume(old, s->identity)) {
             resume_older(r, old, e);
             return;
         }
@@ -175,16 +189,14 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
     item->expected = e;
 }
 
-void pl_run_set_expiry(struct pl_runner *r, struct pl_session *s, uint64_t expiry_ms)
+void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms)
 {
-    if (s->mailbox && s->address == r->batch->worker)
+    if (s->mailbox)
         s->mailbox->expiry_ms = expiry_ms;
 }
 
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will)
 {
-    if (s->address != r->batch->worker)
-        return; /* taken over meanwhile: it is not ours to end */
     if (s->mailbox)
         settle_will(r, s->mailbox, publish_will);
     pl_run_remove(r, s, PL_OK);
@@ -194,7 +206,7 @@ void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will)
 {
     struct pl_realm *realm = r->realm;
     struct pl_mailbox *mailbox = s->mailbox;
-    if (s->address != r->batch->worker || (mailbox && mailbox->is_detached))
+    if (mailbox && mailbox->is_detached)
         return;
     if (!mailbox || !mailbox->expiry_ms) {
         pl_run_leave(r, s, publish_will);
@@ -314,9 +326,13 @@ static void hand_over(struct pl_worker *w, struct pl_session *s, struct pl_expec
     if (s->out)
         pl_session_call_ended(s, PL_TAKEN_OVER);
     PL_ASSERT(!s->out);
+    /* What it asked for here is run while it is here: nothing of this worker refers to it then. */
+    if (!pl_worker_run_open(w))
+        pl_session_drop_ops(w, s);
+    pl_backlog_drop_session(w, s); /* for the connection that has ended, at most once */
     for (struct pl_replay_job **at = &w->replays; *at;) {
         struct pl_replay_job *job = *at;
-        if (job->session != s || job->is_asked) {
+        if (job->session != s) {
             at = &job->next;
             continue;
         }
@@ -331,6 +347,7 @@ static void hand_over(struct pl_worker *w, struct pl_session *s, struct pl_expec
         }
     s->is_ending = s->has_left = false;
     s->ending_why = PL_OK;
+    s->tenure++;
     s->worker = to->worker;
     pl_worker_post(to->worker, &to->post);
 }
@@ -386,24 +403,29 @@ static void arrive(struct pl_post *post, void *context)
         job->next = w->replays;
         w->replays = job;
     }
-    /* The login that is now behind it counts, not the one that began it. */
+    /* The login that is now behind it counts, not the one that began it, and before anything is
+     * sent or read on its behalf. */
     struct pl_batch *b = claimer->identity ? pl_batch_open(w, s->realm) : NULL;
     struct pl_op *op = b ? pl_batch_add_op(b, PL_OP_IDENTITY, s) : NULL;
     if (op)
         op->subject = pl_identity_ref(claimer->identity);
 
+    bool is_new = op && pl_worker_run_open(w);
+
     bool is_late = claimer->has_left;
+    enum pl_err err = is_late ? PL_CLOSED : is_new ? PL_OK : PL_NO_MEMORY;
     claimer->open_request = NULL;
     struct pl_completion done = {
         .kind = PL_DONE_CLAIM,
-        .err = is_late ? PL_CLOSED : PL_OK,
-        .is_resumed = !is_late,
+        .err = err,
+        .is_resumed = !err,
         .token = e->token,
-        .session = is_late ? claimer : s,
+        .session = err ? claimer : s,
     };
     claimer->ops->complete(claimer, &done);
-    if (is_late) {
+    if (err)
         pl_session_detach(s, true);
+    if (is_late) {
         done = (struct pl_completion){.kind = PL_DONE_LEAVE, .session = claimer};
         claimer->ops->complete(claimer, &done);
     }

@@ -220,6 +220,8 @@ void pl_realm_review(
         enum pl_err err = fn(context, s->identity, &identity);
         if (!err && identity && add_item(b, s, PL_ITEM_IDENTITY, &item))
             item->identity = identity;
+        else if (identity)
+            pl_identity_unref(identity);
         else if (err && add_item(b, s, PL_ITEM_ENDED, &item))
             item->err = (uint8_t)err;
     }

@@ -57,7 +57,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why);
 void pl_run_claim(struct pl_runner *r, struct pl_op *op);
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);
-void pl_run_set_expiry(struct pl_runner *r, struct pl_session *s, uint64_t expiry_ms);
+void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms);
 void pl_run_due(struct pl_runner *r);
 void pl_mailbox_free(struct pl_mailbox *mailbox);
 /* Links the batch into the inboxes; bits of the workers to wake are returned. */

@@ -344,6 +344,13 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
     struct pl_cursor head = pl_history_head(realm->history);
     if (!err && !s->is_in_realm)
         err = PL_CLOSED;
+    if (!err && op->index != s->identities) { /* asked for with the rights of an older login */
+        bool filtered = false;
+        if (!pl_identity_may_subscribe(s->identity, sub->pattern, &filtered))
+            err = PL_DENIED;
+        sub->flags =
+            (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED : sub->flags & ~PL_SUB_FILTERED);
+    }
     if (!err && s->sub_count >= realm->limits.subscriptions_max)
         err = PL_LIMIT;
     if (!err) {
@@ -407,12 +414,13 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
     struct pl_identity *identity = op->subject;
     if (op->flags & PL_WANT_DONE)
         (void)pl_run_done(r, s, PL_DONE_JOIN, s->is_in_realm ? PL_OK : PL_CLOSED, op->token);
-    if (!s->is_in_realm || s->address != r->batch->worker) { /* gone, or taken over meanwhile */
+    if (!s->is_in_realm) {
         pl_identity_unref(identity);
         return;
     }
     struct pl_identity *old = s->identity;
     s->identity = identity;
+    s->identities++;
     bool revoked = false;
     for (struct pl_subscription *sub = s->subs; sub; sub = sub->session_next) {
         bool filtered = false;
@@ -445,6 +453,12 @@ static bool is_too_late(const struct pl_op *op)
     return !is_nobodys && op->session->was_removed;
 }
 
+/* False: it was claimed after it asked, and is not for its old connection to end. */
+static bool is_owners(const struct pl_op *op)
+{
+    return op->index == op->session->claims;
+}
+
 static void run_op(struct pl_runner *r, struct pl_op *op)
 {
     if (is_too_late(op))
@@ -474,13 +488,16 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
         step_replay(r, op->subject);
         return;
     case PL_OP_EXPIRY:
-        pl_run_set_expiry(r, op->session, op->token);
+        if (is_owners(op))
+            pl_run_set_expiry(op->session, op->token);
         return;
     case PL_OP_DETACH:
-        pl_run_detach(r, op->session, op->flags);
+        if (is_owners(op))
+            pl_run_detach(r, op->session, op->flags);
         return;
     case PL_OP_LEAVE:
-        pl_run_leave(r, op->session, op->flags);
+        if (is_owners(op))
+            pl_run_leave(r, op->session, op->flags);
         return;
     case PL_OP_IDENTITY:
         run_identity(r, op);

@@ -172,8 +172,10 @@ void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64
 void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms)
 {
     struct pl_op *op = add_op(s, PL_OP_EXPIRY);
-    if (op)
-        op->token = expiry_ms;
+    if (!op)
+        return;
+    op->token = expiry_ms;
+    op->index = s->tenure;
 }
 
 static void ask_to_leave(struct pl_session *s, enum pl_op_kind kind, bool publish_will)
@@ -181,6 +183,7 @@ static void ask_to_leave(struct pl_session *s, enum pl_op_kind kind, bool publis
     struct pl_op *op = add_op(s, kind);
     if (op) {
         op->flags = publish_will;
+        op->index = s->tenure;
         return;
     }
     /* No memory: asked again every turn. A detached session that cannot say so leaves. */
@@ -283,6 +286,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     }
     op->subject = sub;
     op->token = token;
+    op->index = s->identities;
     bool filtered = false;
     bool wants_replay =
         sub->replay != PL_REPLAY_NONE || (options && (options->has_cursor || options->from_start));
@@ -465,9 +469,7 @@ static void complete_claim(struct pl_session *s, const struct pl_item *item)
         complete_leave(s);
 }
 
-/* The core ended the session, so what it asked for meanwhile must not refer to it any more. What it
- * published goes out all the same. */
-static void drop_ops(struct pl_worker *w, const struct pl_session *s)
+void pl_session_drop_ops(struct pl_worker *w, const struct pl_session *s)
 {
     for (struct pl_batch *b = w->open; b; b = b->next)
         for (uint32_t i = 0; i < b->op_count; i++)
@@ -502,7 +504,7 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         break;
     case PL_DONE_LEAVE:
         if (item->err)
-            drop_ops(w, s);
+            pl_session_drop_ops(w, s);
         s->has_left = true;
         s->state = PL_SESSION_LEFT;
         pl_backlog_drop_session(w, s);

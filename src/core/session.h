@@ -113,6 +113,9 @@ struct pl_session {
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
     struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
     uint32_t sub_count;        /* under the lock */
+    uint32_t claims;           /* how often it was resumed; under the lock */
+    uint32_t tenure;           /* the same, as its owner knows; its reactor */
+    uint32_t identities;       /* counts changes of identity; its reactor, under the lock */
     uint8_t state;             /* enum pl_session_state; its reactor */
     bool is_ending;            /* ended() was called or is due; its reactor */
     bool is_in_realm;          /* under the lock */

@@ -75,8 +75,7 @@ static void ask_replays(struct pl_worker *w)
     }
 }
 
-/* True: all were run. One that met no memory stays open. */
-static bool run_batches(struct pl_worker *w)
+bool pl_worker_run_open(struct pl_worker *w)
 {
     struct pl_batch *b = w->open, *stuck = NULL;
     w->open = NULL;
@@ -104,7 +103,7 @@ bool pl_worker_turn(struct pl_worker *w)
         if (w->replays)
             ask_replays(w);
         any = w->open != NULL;
-        is_stuck = any && !run_batches(w);
+        is_stuck = any && !pl_worker_run_open(w);
         struct pl_post *post = pl_inbox_take(&w->inbox);
         any |= post != NULL;
         while (post) {

@@ -38,6 +38,8 @@ struct probe {
     struct pl_output out;
     struct probe *became; /* a claim was answered with this older session */
     bool has_left, is_kept_attached;
+    bool asks_at_once; /* publishes to a.x on the session that it was given, at once */
+    enum pl_err asked_err;
     size_t received, log_len;
     uint64_t last_token;
     struct pl_cursor cursor;
@@ -135,6 +137,9 @@ static void probe_complete(struct pl_session *s, const struct pl_completion *don
         p->became = PL_CONTAINER(done->session, struct probe, core);
         p->became->core.out = &p->out;
         probe_note(p->became, "back; ");
+        struct pl_message draft = {.subject = PL_BYTES("a.x")};
+        if (p->asks_at_once)
+            p->asked_err = pl_session_publish(done->session, &draft, NULL, 0, 0);
         pl_session_leave(s, false);
     }
     if (done->kind == PL_DONE_LEAVE)

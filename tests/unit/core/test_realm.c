@@ -602,3 +602,158 @@ TEST(every_answer_finds_its_room_behind_messages_to_many_groups)
         answered_behind(before, true);
     }
 }
+
+static struct pl_identity *identity_of(const char *subscribe, const char *publish)
+{
+    struct pl_identity *identity = pl_identity_new();
+    struct pl_pattern *pattern;
+    CHECK(identity != NULL);
+    identity->user = PL_BYTES("ann");
+    identity->expires_unix_ms = PL_NEVER;
+    CHECK(pl_pattern_parse(pl_bytes_text(subscribe), &pattern) == PL_OK);
+    CHECK(pl_identity_add_pattern(identity, PL_SUBSCRIBE, false, pattern) == PL_OK);
+    CHECK(pl_pattern_parse(pl_bytes_text(publish), &pattern) == PL_OK);
+    CHECK(pl_identity_add_pattern(identity, PL_PUBLISH, false, pattern) == PL_OK);
+    return identity;
+}
+
+/* The old connection closes in the turn in which the new one claims: the session is the new one's
+ * by then. */
+TEST(a_connection_that_closes_behind_a_claim_does_not_detach_what_was_claimed)
+{
+    for (uint32_t worker = 0; worker < 2; worker++) {
+        struct world w;
+        world_init(&w, 2);
+        struct probe *a = probe_claim(&w, 0, "dev", false, 60000, will_of("x", "1"), 0);
+        world_run(&w);
+        struct probe *b = probe_claim(&w, worker, "dev", false, 60000, will_of("x", "2"), 0);
+        pl_session_set_expiry(&a->core, 0);
+        pl_session_detach(&a->core, false);
+        pl_worker_turn(&w.workers[worker]);
+        world_run(&w);
+        CHECK_STR(b->log, "claim resumed; leave ok; ");
+        CHECK(b->became == a && a->core.out == &b->out);
+        struct pl_realm_stats stats;
+        pl_realm_stats(w.realm, &stats);
+        CHECK_EQ(stats.sessions, 1);
+        CHECK_EQ(stats.sessions_detached, 0);
+        world_pass(&w, 100000);
+        CHECK(!a->has_left);
+        a->core.out = NULL;
+        probe_free(b);
+        probe_gone(a, NULL);
+        world_done(&w);
+    }
+}
+
+TEST(a_session_goes_on_with_the_rights_of_who_claims_it)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    pl_session_detach(&a->core, false);
+    a->core.out = NULL;
+    world_run(&w);
+    pl_identity_unref(w.identity);
+    w.identity = identity_of("b.>", "b.>");
+    struct probe *b = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    b->asks_at_once = true;
+    world_run(&w);
+    CHECK_EQ(b->asked_err, PL_DENIED);
+    CHECK(b->became == a);
+    a->core.out = NULL;
+    probe_free(b);
+    probe_gone(a, NULL);
+    world_done(&w);
+}
+
+TEST(a_session_with_subscriptions_that_its_claimer_may_not_have_begins_anew)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    struct probe_sub *sub = probe_subscribe(a, "a.>", NO_OPTIONS);
+    world_run(&w);
+    pl_session_detach(&a->core, false);
+    world_run(&w);
+    pl_identity_unref(w.identity);
+    w.identity = identity_of("b.>", "b.>");
+    struct probe *b = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    CHECK_STR(b->log, "claim ok; ");
+    CHECK(a->has_left && !b->became);
+    probe_gone(a, (struct probe_sub *[]){sub, NULL});
+    probe_gone(b, NULL);
+    world_done(&w);
+}
+
+/* What is asked for behind a change of rights in one turn is asked of the new ones. */
+TEST(a_subscription_of_the_turn_in_which_its_right_goes_is_refused)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_new(&w, 0);
+    pl_session_rejoin(&a->core, identity_of("b.>", "b.>"), 0);
+    (void)probe_subscribe(a, "a.>", NO_OPTIONS);
+    struct probe_sub *sub = probe_subscribe(a, "b.>", NO_OPTIONS);
+    world_run(&w);
+    CHECK_STR(a->log, "join ok; sub DENIED; sub ok; ");
+    probe_gone(a, (struct probe_sub *[]){sub, NULL});
+    world_done(&w);
+}
+
+/* An older login's end does not end the session of a newer one. */
+TEST(the_end_of_an_older_login_does_not_end_who_came_after_it)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct pl_identity *all = w.identity;
+    w.identity = pl_identity_new_all("ann", "all");
+    w.identity->expires_unix_ms = w.now_ms + 1000000 + 500;
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    pl_identity_unref(w.identity);
+    w.identity = all;
+    struct probe *b = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    pl_worker_turn(&w.workers[1]); /* claimed, not yet here */
+    w.now_ms += 1000;
+    for (uint32_t i = 0; i < 2; i++)
+        pl_worker_begin(&w.workers[i], w.now_ms, w.now_ms + 1000000);
+    pl_realm_tick(w.realm, &w.workers[1]);
+    world_run(&w);
+    CHECK(b->became == a && !a->has_left && a->core.out == &b->out);
+    a->core.out = NULL;
+    probe_free(b);
+    probe_gone(a, NULL);
+    world_done(&w);
+}
+
+/* A backlog belongs to the worker whose session it was. */
+TEST(what_waits_for_a_slow_reader_does_not_refer_to_a_session_that_went_elsewhere)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    struct probe_sub *sub =
+        probe_subscribe(a, "x", (struct probe_sub_options){.form = 1, .slow = PL_SLOW_DROP_OLDEST});
+    struct probe *c = probe_new(&w, 0);
+    a->out.bytes_max = 1;
+    for (int i = 0; i < 3; i++) {
+        probe_publish(c, "x", "some text");
+        world_run(&w);
+    }
+    CHECK(sub->core.backlog != NULL);
+    probe_clear(a);
+    struct probe *b = probe_claim(&w, 1, "dev", false, 60000, NULL, 0);
+    world_run(&w);
+    CHECK(b->became == a && !sub->core.backlog && !w.workers[0].backlogs);
+    CHECK_STR(a->log, "ended: another connection took the session over; back; ");
+    a->core.out = NULL;
+    probe_free(b);
+    probe_gone(a, (struct probe_sub *[]){sub, NULL});
+    probe_gone(c, NULL);
+    world_done(&w);
+}
