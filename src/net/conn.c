@@ -15,7 +15,6 @@
 
 #include "base/alloc.h"
 #include "net/state.h"
-#include "net/tls.h"
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -373,10 +372,4 @@ enum pl_err pl_tls_sniff(struct pl_bytes first)
     if (first.len < 2)
         return PL_NEED_MORE;
     return first.data[1] == 0x03 ? PL_OK : PL_MALFORMED;
-}
-
-void pl_conn_set_close_code(struct pl_conn *conn, uint16_t code, const char *reason)
-{
-    if (pl_conn_is_websocket(conn))
-        pl_ws_layer_set_close(conn->layers->ws, code, reason);
 }

@@ -89,8 +89,6 @@ void pl_conn_resume(struct pl_conn *conn);
 /* The output takes nothing more; what is queued is written, then the connection says goodbye. The
  * first reason counts. diag may be NULL; its text goes into a WebSocket's close frame. */
 void pl_conn_close(struct pl_conn *conn, enum pl_err why, const struct pl_diag *diag);
-/* The code and the reason of a WebSocket's close frame, if the one made of `why` does not fit. */
-void pl_conn_set_close_code(struct pl_conn *conn, uint16_t code, const char *reason);
 /* At once, without a goodbye; what is queued is lost. on_close still comes. */
 void pl_conn_abort(struct pl_conn *conn, enum pl_err why);
 

@@ -315,14 +315,12 @@ static void start_here(struct pl_post *post, void *reactor)
     uv_poll_start(&l->poll, UV_READABLE, on_acceptable);
 }
 
-enum pl_err pl_listener_start(struct pl_listener *l, struct pl_diag *diag)
+void pl_listener_start(struct pl_listener *l)
 {
-    (void)diag;
     if (atomic_exchange(&l->start_posted, true))
-        return PL_OK;
+        return;
     l->start_post.run = start_here;
     pl_reactor_post(l->reactors[0], &l->start_post);
-    return PL_OK;
 }
 
 static void on_poll_closed(uv_handle_t *handle)

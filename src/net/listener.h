@@ -60,8 +60,8 @@ struct pl_listener_options {
 /* PL_EXISTS: the port or path is in use. PL_DENIED: no right to it. PL_IO, PL_CONFIG: diag. */
 PL_MUST_USE enum pl_err pl_listener_open(
     const struct pl_listener_options *options, struct pl_listener **out, struct pl_diag *diag);
-/* Any thread. */
-PL_MUST_USE enum pl_err pl_listener_start(struct pl_listener *listener, struct pl_diag *diag);
+/* Any thread: begins to accept, soon. */
+void pl_listener_start(struct pl_listener *listener);
 /* Any thread: accepts no more and closes its socket. */
 void pl_listener_stop(struct pl_listener *listener);
 /* After its reactors were joined. Returns NULL. */

@@ -37,6 +37,9 @@ void pl_reactor_begin_turn(struct pl_reactor *r)
 {
     r->in_turn = true;
     r->now_ms = uv_now(&r->loop);
+    /* Who has slept as long as it was late is late no more. */
+    if (r->now_ms - r->ended_ms > atomic_load_explicit(&r->lag_ms, memory_order_relaxed))
+        atomic_store_explicit(&r->lag_ms, 0, memory_order_relaxed);
     r->ops->begin(r->context, r->now_ms, pl_clock_unix_ms());
 }
 
@@ -106,12 +109,13 @@ static void run_timers(struct pl_reactor *r)
 static void note_lag(struct pl_reactor *r)
 {
     uv_update_time(&r->loop);
-    uint64_t took = uv_now(&r->loop) - r->now_ms;
-    unsigned lag = atomic_load_explicit(&r->lag_ms, memory_order_relaxed);
-    unsigned now = took > UINT32_MAX ? UINT32_MAX : (unsigned)took;
-    if (now > lag || lag)
-        atomic_store_explicit(&r->lag_ms, now > lag ? now : lag - (lag + LAG_DECAY - 1) / LAG_DECAY,
-            memory_order_relaxed);
+    r->ended_ms = uv_now(&r->loop);
+    uint64_t took = r->ended_ms - r->now_ms;
+    uint64_t lag = atomic_load_explicit(&r->lag_ms, memory_order_relaxed);
+    uint64_t next = took >= lag ? took : lag - (lag + LAG_DECAY - 1) / LAG_DECAY;
+    if (next != lag)
+        atomic_store_explicit(
+            &r->lag_ms, next > UINT32_MAX ? UINT32_MAX : (unsigned)next, memory_order_relaxed);
 }
 
 void pl_reactor_end_turn(struct pl_reactor *r)

@@ -49,6 +49,7 @@ struct pl_reactor {
     struct pl_inbox inbox;
     struct pl_heap heap; /* of pl_timer and pl_conn deadlines */
     uint64_t now_ms;
+    uint64_t ended_ms;    /* when the last turn was over */
     uint64_t timer_at_ms; /* what `timer` is set to; PL_NEVER: not */
     bool in_turn;         /* ops->begin was called, the turn is not over */
     bool more;            /* something is left to do: the next poll does not wait */
@@ -266,7 +267,6 @@ void pl_ws_layer_goodbye(struct pl_conn *conn, struct pl_chain *to);
 bool pl_ws_layer_is_over(const struct pl_ws_layer *ws);
 /* Did the peer break the rules, so that nothing more is read of it? */
 bool pl_ws_layer_has_failed(const struct pl_ws_layer *ws);
-void pl_ws_layer_set_close(struct pl_ws_layer *ws, uint16_t code, const char *reason);
 
 /* gate.c */
 /* Counts one connection of that address; NULL: refused. addr NULL: a Unix socket. */

@@ -33,7 +33,7 @@ struct pl_ws_layer {
     bool has_deflate, gathers_text, gathers_compressed;
     uint8_t server_bits;
     uint16_t close_code;       /* 0: made of the reason that the connection ended for */
-    char *close_reason;        /* owned; NULL: none */
+    const char *close_reason;  /* static; NULL: none */
     struct pl_chunk *pongs;    /* owned; go out before the next frame */
     struct pl_shared *held;    /* owned; frames that came while the input was paused */
     struct pl_shared *message; /* owned; being gathered */
@@ -75,7 +75,6 @@ void pl_ws_layer_free(struct pl_conn *conn)
         pl_chunk_free(conn->reactor->outputs, ws->pongs);
     pl_shared_unref(ws->held);
     pl_shared_unref(ws->message);
-    pl_free(ws->close_reason);
     pl_free(ws);
     conn->layers->ws = NULL;
 }
@@ -90,13 +89,6 @@ bool pl_ws_layer_has_failed(const struct pl_ws_layer *ws)
     return ws->has_failed;
 }
 
-void pl_ws_layer_set_close(struct pl_ws_layer *ws, uint16_t code, const char *reason)
-{
-    ws->close_code = code;
-    pl_free(ws->close_reason);
-    ws->close_reason = reason ? pl_alloc_copy(reason, strlen(reason)) : NULL;
-}
-
 static void fail(struct pl_conn *conn, uint16_t code, const char *text)
 {
     struct pl_ws_layer *ws = conn->layers->ws;
@@ -105,7 +97,8 @@ static void fail(struct pl_conn *conn, uint16_t code, const char *text)
     if (conn->state != CONN_OPEN)
         return;
     pl_diag_set(&diag, code, "WebSocket: %s", text);
-    pl_ws_layer_set_close(ws, code, text);
+    ws->close_code = code;
+    ws->close_reason = text;
     pl_conn_close(conn,
         code == PL_WS_TOO_BIG       ? PL_TOO_LARGE
         : code == PL_WS_UNSUPPORTED ? PL_UNSUPPORTED

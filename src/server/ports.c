@@ -331,20 +331,17 @@ enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag)
     return err ? err : open_admin(server, diag);
 }
 
-static enum pl_err start_places(struct pl_place *places, uint32_t count, struct pl_diag *diag)
+static void start_places(struct pl_place *places, uint32_t count)
 {
-    enum pl_err err = PL_OK;
-    for (uint32_t i = 0; i < count && !err; i++)
-        err = pl_listener_start(places[i].listener, diag);
-    return err;
+    for (uint32_t i = 0; i < count; i++)
+        pl_listener_start(places[i].listener);
 }
 
-enum pl_err pl_ports_start(struct pl_server *server, struct pl_diag *diag)
+void pl_ports_start(struct pl_server *server)
 {
-    enum pl_err err = PL_OK;
-    for (uint32_t i = 0; i < server->port_count && !err; i++)
-        err = start_places(server->ports[i].places, server->ports[i].place_count, diag);
-    return err ? err : start_places(server->admin, server->admin_count, diag);
+    for (uint32_t i = 0; i < server->port_count; i++)
+        start_places(server->ports[i].places, server->ports[i].place_count);
+    start_places(server->admin, server->admin_count);
 }
 
 /* The admin listener goes on: /healthz tells that the process is there, /readyz that it goes. */

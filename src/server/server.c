@@ -464,7 +464,7 @@ int pl_server_run(const struct pl_server_options *options)
         is_running = !err;
     }
     if (!err)
-        err = pl_ports_start(server, &diag);
+        pl_ports_start(server);
     if (!err && options->ports_file)
         err = pl_ports_write(server, options->ports_file, &diag);
     if (!err) {

@@ -239,7 +239,7 @@ struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
 /* ports.c */
 /* Opens everything; nobody is served yet. PL_EXISTS, PL_CONFIG, PL_IO …: diag is one line. */
 PL_MUST_USE enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag);
-PL_MUST_USE enum pl_err pl_ports_start(struct pl_server *server, struct pl_diag *diag);
+void pl_ports_start(struct pl_server *server);
 void pl_ports_stop(struct pl_server *server);
 void pl_ports_free(struct pl_server *server);
 /* Loads every certificate anew, or for the first time. */

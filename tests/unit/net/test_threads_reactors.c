@@ -165,7 +165,7 @@ TEST(what_one_reactor_reads_three_write)
                 &relay.h.listener, &diag) == PL_OK);
     for (unsigned i = 0; i < REACTORS; i++)
         CHECK_EQ(pl_reactor_start(all[i], "test", &diag), PL_OK);
-    CHECK_EQ(pl_listener_start(relay.h.listener, &diag), PL_OK);
+    pl_listener_start(relay.h.listener);
     for (int i = 0; i < CLIENTS; i++) {
         threads[i].relay = &relay;
         threads[i].fd = harness_connect(&relay.h);
