@@ -334,6 +334,29 @@ bool pl_mqtt_flow_is_waiting(const struct mqtt_session *s)
     return f && (f->queue.head != f->queue.tail || f->unsent != f->window.tail);
 }
 
+/* What waits was let in by an older login; who came back may have lost the right to some of it. */
+static void leave_out_denied(struct mqtt_session *s)
+{
+    struct mqtt_flow *f = s->flow;
+    const struct pl_identity *identity = s->core.identity;
+    for (uint64_t i = f->window.head; i < f->window.tail; i++) {
+        struct outgoing *entry = ring_at(&f->window, i);
+        if (entry->message && !pl_identity_may_receive(identity, entry->message->subject))
+            finish(s, entry);
+    }
+    uint64_t to = f->queue.head;
+    for (uint64_t i = f->queue.head; i < f->queue.tail; i++) {
+        struct outgoing item = *ring_at(&f->queue, i);
+        if (pl_identity_may_receive(identity, item.message->subject)) {
+            *ring_at(&f->queue, to++) = item;
+            continue;
+        }
+        f->queue_bytes -= pl_message_size(item.message);
+        pl_message_unref(item.message);
+    }
+    f->queue.tail = to;
+}
+
 void pl_mqtt_flow_resume(struct mqtt_session *s)
 {
     struct mqtt_flow *f = s->flow;
@@ -341,6 +364,7 @@ void pl_mqtt_flow_resume(struct mqtt_session *s)
         return;
     for (uint64_t i = f->window.head; i < f->window.tail; i++)
         ring_at(&f->window, i)->is_on_wire = false;
+    leave_out_denied(s);
     f->unsent = f->window.head;
     pl_mqtt_flow_pump(s);
 }

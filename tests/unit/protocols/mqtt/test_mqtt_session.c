@@ -1288,3 +1288,67 @@ TEST(memory_that_runs_out_costs_a_connection_at_most)
         mqtt_place_done(&place);
     }
 }
+
+TEST(what_waits_for_a_client_is_judged_by_the_login_it_comes_back_with)
+{
+    struct place place;
+    mqtt_place(&place);
+    struct peer *p = joined(&place, "p", 5), *s = joined_for(&place, "s", 5, 100);
+    says(s, "82 (0001 00 <'s/+'> 01)");
+    HEARS(s, WELCOME "90 04 0001 00 01");
+    says(p, "32 09 0003's/a' 0001 00 '1'"); /* sent, and not acknowledged */
+    HEARS(s, "32 09 0003's/a' 0001 00 '1'");
+    peer_leave(s);
+    says(p, "32 09 0003's/a' 0002 00 '2' 32 09 0003's/b' 0003 00 '3'");
+    place_run(&place);
+    struct pl_identity *ann = place.identity;
+    struct pl_pattern *secret;
+    place.identity = limited("p.>", "s.>");
+    place.identity->user = PL_BYTES("ann");
+    CHECK(pl_pattern_parse(PL_BYTES("s.a"), &secret) == PL_OK);
+    CHECK(pl_identity_add_pattern(place.identity, PL_SUBSCRIBE, true, secret) == PL_OK);
+    struct peer *back = joined_for(&place, "s", 5, 100);
+    HEARS(back, WELCOME_BACK "32 09 0003's/b' 0002 00 '3'");
+    /* Who may not have a subscription at all finds no session. */
+    says(back, "40 02 0002");
+    place_run(&place);
+    peer_leave(back);
+    pl_identity_unref(place.identity);
+    place.identity = limited("p.>", "t.>");
+    place.identity->user = PL_BYTES("ann");
+    HEARS(joined_for(&place, "s", 5, 100), WELCOME);
+    pl_identity_unref(ann);
+    mqtt_place_done(&place);
+}
+
+/* The connection goes in the turn in which something was asked for: the answers find nobody. */
+TEST(answers_that_come_after_the_client_has_gone_do_no_harm)
+{
+    static const char *const asked[] = {
+        "82 (0001 00 <'a'> 01)",
+        "82 (0001 00 <'a'> 01) 82 (0002 00 <'a'> 00)",
+        "82 (0001 00 <'a'> 01) a2 (0002 00 <'a'>)",
+        "82 (0001 00 <'a'> 01) a2 (0002 00 <'a'>) 82 (0003 00 <'a'> 02) 32 06 0001'a' 0001 00",
+        "34 07 0001'a' 0002 00 '1' 32 07 0001'a' 0003 00 '2' 62 02 0002",
+        "82 (0001 (26 <'parley-since'> <'all'>) <'a'> 01)",
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        for (uint32_t expiry_s = 0; expiry_s <= 100; expiry_s += 100)
+            for (int rounds = 0; rounds < 4; rounds++) {
+                struct place place;
+                mqtt_place(&place);
+                struct peer *p = joined_for(&place, "c", 5, expiry_s);
+                says(p, asked[i]);
+                struct peer *next = peer_new(&place);
+                struct mqtt_connect c = connect_as("c", 5);
+                c.clean_start = rounds % 2;
+                if (rounds < 2) /* before or after the claim of another */
+                    peer_leave(p);
+                says_connect(next, &c);
+                says(next, asked[i]);
+                if (rounds >= 2)
+                    peer_leave(p);
+                peer_leave(next);
+                mqtt_place_done(&place);
+            }
+}
