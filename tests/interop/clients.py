@@ -93,7 +93,9 @@ class NodeClient(Client):
     def __init__(self, script, *arguments):
         super().__init__()
         self.process = Process([node(), HERE / "node" / script, *arguments],
-                               env={"NODE_EXTRA_CA_CERTS": str(Certificates().ca)})
+                               env={"NODE_EXTRA_CA_CERTS": str(Certificates().ca),
+                                    # Before 20, Node tries one address of localhost.
+                                    "NODE_OPTIONS": "--dns-result-order=ipv4first"})
         self.events = collections.defaultdict(queue.Queue)
         self.answers = {}
         self.numbers = itertools.count(1)
