@@ -291,10 +291,10 @@ static void on_join(struct nats_session *s, enum pl_err err)
 static void on_fence(struct nats_session *s, const struct nats_note *note)
 {
     s->open_count--;
-    if (note->sub)
-        nats_sub_noted(s, note->sub, note->max);
     if (!s->nl)
         return; /* it leaves, and asks for nothing any more */
+    if (note->sub)
+        nats_sub_set_max(s, note->sub, note->max);
     if (note->text.len)
         nats_send(s->nl, note->text);
     if (note->fatal)

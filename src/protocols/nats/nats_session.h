@@ -67,11 +67,9 @@ struct nats_sub {
     bool is_listed;   /* stands in the session's map */
     bool is_spent;    /* max is reached: nothing is delivered any more */
     bool is_closing;  /* PL_DONE_UNSUBSCRIBE is due */
-    bool is_refused;  /* waits for its notes alone */
     bool has_headers; /* its client takes HMSG */
     uint16_t sid_len;
-    uint32_t notes; /* on their way with this subscription; a refused one is freed behind them */
-    char text[];    /* sid, then queue */
+    char text[]; /* sid, then queue */
 };
 
 static inline struct pl_bytes nats_sub_sid(const struct nats_sub *sub)
@@ -134,8 +132,6 @@ void nats_on_unsubscribe(struct nats_session *s, const struct pl_nats_line *line
 void nats_on_subscribed(struct nats_session *s, const struct pl_completion *done);
 void nats_on_unsubscribed(struct nats_session *s, const struct pl_completion *done);
 void nats_sub_set_max(struct nats_session *s, struct nats_sub *sub, uint32_t max);
-/* The note of an UNSUB with a number has come. */
-void nats_sub_noted(struct nats_session *s, struct nats_sub *sub, uint32_t max);
 /* It has had its last message. */
 void nats_sub_spend(struct nats_session *s, struct nats_sub *sub);
 void nats_subs_free(struct nats_session *s);

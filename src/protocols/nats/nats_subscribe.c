@@ -2,12 +2,13 @@
  * SUB and UNSUB.
  *
  *     SUB         listed under its sid at once; a sid that is in use keeps its subscription
- *     refused     off the list, freed
+ *     refused     off the list, then as after UNSUB
  *     UNSUB       off the list at once, so that the sid can be used again; what was published
  *                 before still comes; freed when the core says so
  *     UNSUB max   counted from the first delivery, whenever it was asked for
  *
- * A subscription that is refused while its UNSUB is open is freed by the later of the two.
+ * A refused one is not freed at once: an UNSUB max for it may be on its way (see nats_note), and
+ * comes before the answer to the unsubscribing.
  */
 #include "protocols/nats/nats_session.h"
 
@@ -113,33 +114,6 @@ static void refuse(
         nats_send_err(s->nl, PL_BYTES("maximum subscriptions exceeded"));
 }
 
-void nats_on_subscribed(struct nats_session *s, const struct pl_completion *done)
-{
-    struct nats_sub *sub = (struct nats_sub *)done->sub;
-    s->open_count--;
-    if (s->nl && done->err)
-        refuse(s, sub, done->err, done->token);
-    else if (s->nl && s->verbose)
-        nats_send(s->nl, PL_BYTES("+OK\r\n"));
-    if (!done->err || sub->is_closing)
-        return;
-    unlist(s, sub);
-    sub->is_refused = true;
-    if (!sub->notes)
-        pl_free(sub);
-}
-
-void nats_sub_noted(struct nats_session *s, struct nats_sub *sub, uint32_t max)
-{
-    sub->notes--;
-    if (sub->is_refused) {
-        if (!sub->notes)
-            pl_free(sub);
-    } else if (s->nl) {
-        nats_sub_set_max(s, sub, max);
-    }
-}
-
 /* Puts it behind those whose UNSUB is open: they are freed in this order. */
 static void unsubscribe(struct nats_session *s, struct nats_sub *sub)
 {
@@ -154,13 +128,32 @@ static void unsubscribe(struct nats_session *s, struct nats_sub *sub)
     pl_session_unsubscribe(&s->core, &sub->core, 0);
 }
 
-void nats_on_unsubscribed(struct nats_session *s, const struct pl_completion *done)
+void nats_on_subscribed(struct nats_session *s, const struct pl_completion *done)
 {
     struct nats_sub *sub = (struct nats_sub *)done->sub;
-    PL_ASSERT(s->closing == sub);
-    s->closing = sub->closing_next;
-    if (!s->closing)
-        s->closing_last = NULL;
+    s->open_count--;
+    if (s->nl && done->err)
+        refuse(s, sub, done->err, done->token);
+    else if (s->nl && s->verbose)
+        nats_send(s->nl, PL_BYTES("+OK\r\n"));
+    /* One whose client has gone is freed with the session. */
+    if (done->err && s->nl && !sub->is_closing)
+        unsubscribe(s, sub);
+}
+
+void nats_on_unsubscribed(struct nats_session *s, const struct pl_completion *done)
+{
+    struct nats_sub *sub = (struct nats_sub *)done->sub, *before = NULL;
+    /* It is the first, but for those whose request found no memory; they go with the session. */
+    struct nats_sub **at = &s->closing;
+    while (*at && *at != sub) {
+        before = *at;
+        at = &before->closing_next;
+    }
+    PL_ASSERT(*at);
+    *at = sub->closing_next;
+    if (s->closing_last == sub)
+        s->closing_last = before;
     s->open_count--;
     pl_free(sub);
 }
@@ -193,7 +186,6 @@ void nats_on_unsubscribe(struct nats_session *s, const struct pl_nats_line *line
         if (note) {
             note->sub = sub;
             note->max = line->max;
-            sub->notes++;
         } else {
             nats_sub_set_max(s, sub, line->max);
         }

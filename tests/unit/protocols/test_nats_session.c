@@ -366,6 +366,22 @@ TEST(rights_are_refused_in_the_servers_words)
     place_done(&place);
 }
 
+TEST(a_refused_subscription_may_have_been_given_a_number)
+{
+    struct place place;
+    place_init(&place, &pl_nats_protocol);
+    pl_identity_unref(place.identity);
+    place.identity = pl_identity_new();
+    place.identity->expires_unix_ms = PL_NEVER;
+    struct peer *p = quiet_peer(&place);
+    CHECK_STR(ask(p, "SUB a 1\r\nUNSUB 1 1\r\nUNSUB 1 2\r\nPING\r\n"),
+        "-ERR 'Permissions Violation for Subscription to \"a\"'\r\nPONG\r\n");
+    CHECK_STR(ask(p, "SUB a 1\r\nUNSUB 1 1\r\nUNSUB 1\r\nSUB b 1\r\nUNSUB 1 3\r\nPING\r\n"),
+        "-ERR 'Permissions Violation for Subscription to \"a\"'\r\n"
+        "-ERR 'Permissions Violation for Subscription to \"b\"'\r\nPONG\r\n");
+    place_done(&place);
+}
+
 TEST(silence_is_asked_about_and_then_ends)
 {
     struct place place;
