@@ -465,3 +465,38 @@ TEST(memory_that_runs_out_costs_a_connection_at_most)
     }
     CHECK(is_through);
 }
+
+/* The connection goes in the turn in which something was asked for: the answers find nobody. */
+TEST(answers_that_come_after_the_client_has_gone_do_no_harm)
+{
+    static const char *const asked[] = {
+        "PING\r\n",
+        "SUBSCRIBE a b\r\nUNSUBSCRIBE a\r\nPSUBSCRIBE a*\r\nPUNSUBSCRIBE\r\nPUBLISH a 1\r\n",
+        "HELLO 3 AUTH root pw\r\nSUBSCRIBE a\r\nPUBLISH a 1\r\nUNSUBSCRIBE\r\n",
+        "AUTH root pw\r\nSUBSCRIBE a\r\nAUTH user pw\r\nSUBSCRIBE dev.1\r\n",
+        "SUBSCRIBE a\r\nRESET\r\nAUTH root pw\r\nPUBLISH a 1\r\n",
+        "MULTI\r\nPUBLISH a 1\r\nSUBSCRIBE a\r\nEXEC\r\n",
+        "SUBSCRIBE a\r\nPUBLISH a 1\r\nQUIT\r\n",
+    };
+    for (size_t i = 0; i < sizeof asked / sizeof asked[0]; i++)
+        for (int turns = 0; turns < 8; turns++)
+            for (int is_known = 0; is_known < 2; is_known++) {
+                rig_init(&rig, 1);
+                rig.identify = identify;
+                struct rig_peer *p = peer(), *other = peer();
+                CHECK_STR(rig_ask(other, "PING\r\n"), "+PONG\r\n");
+                if (is_known)
+                    CHECK_STR(rig_ask(p, "PING\r\n"), "+PONG\r\n");
+                rig_write(p, asked[i]);
+                for (int k = 0; k < turns; k++) {
+                    (void)rig_feed(p);
+                    if (k + 1 < turns)
+                        (void)pl_worker_turn(&rig.workers[0]);
+                }
+                rig_cut(p);
+                rig_finish(p);
+                rig_run(&rig);
+                CHECK_STR(rig_ask(other, "PUBLISH a 1\r\n"), ":0\r\n");
+                rig_done(&rig);
+            }
+}
