@@ -40,7 +40,10 @@ static struct nats_sub *sub_new(struct nats_session *s, const struct pl_nats_lin
     *sub = (struct nats_sub){
         .core.form = nats_form(line->sid, s->headers),
         .core.slow = config->has_slow ? config->slow : PL_SLOW_DISCONNECT,
-        .core.replay = identity->has_replay ? identity->replay : config->replay,
+        /* What was before is nobody's in a queue group: each member would get all of it. */
+        .core.replay = line->queue.len        ? PL_REPLAY_NONE
+                       : identity->has_replay ? identity->replay
+                                              : config->replay,
         .core.flags = (uint8_t)(PL_SUB_CAN_REPLY | (line->queue.len ? PL_SUB_QUEUE_BY_NAME : 0) |
                                 (s->echo ? 0 : PL_SUB_NO_LOCAL)),
         .has_headers = s->headers,

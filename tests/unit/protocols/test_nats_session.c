@@ -560,3 +560,16 @@ TEST(a_client_may_go_with_everything_open)
     CHECK(p->is_closed && verbose->is_closed);
     place_done(&place);
 }
+
+TEST(what_was_before_is_given_to_a_subscription_and_not_to_a_queue_group)
+{
+    struct place place;
+    place_init(&place, &pl_nats_protocol);
+    place.config.replay = PL_REPLAY_RETAINED;
+    struct peer *p = quiet_peer(&place);
+    struct pl_message draft = {.subject = PL_BYTES("a"), .payload = PL_BYTES("1"), .retain = true};
+    CHECK_EQ(pl_realm_publish(place.realm, &place.worker, &draft), PL_OK);
+    CHECK_STR(ask(p, "SUB a 1\r\nPING\r\n"), "MSG a 1 1\r\n1\r\nPONG\r\n");
+    CHECK_STR(ask(p, "SUB a g 2\r\nPING\r\n"), "PONG\r\n");
+    place_done(&place);
+}
