@@ -70,7 +70,7 @@ def counted(text, ok):
 
 def meson_test(log, build, *arguments):
     ok = log.run("meson", "test", "-C", build, "--no-rebuild", "--print-errorlogs",
-                 "--num-processes", CORES, *arguments)
+                 "--num-processes", CORES, "--timeout-multiplier", "3", *arguments)
     total = [0, 0, 0]
     results = ROOT / build / "meson-logs" / "testlog.json"
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
