@@ -5,42 +5,13 @@
  * follow, 0x1C lets everything run, 0x1B lets that connection vanish and brings a new one, 0x1A
  * lets time pass.
  */
-#include "protocols/rig.h"
+#include "sessions.h"
 
 #include "protocols/redis/redis.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 enum { LOGIN = 1, SHARED = 2, SMALL = 4, TWO_WORKERS = 8 };
-
-/* "u" may do what begins with "u."; "r" everything; nobody else gets in where a login is needed. */
-static struct pl_identity *identify(struct rig *rig, const struct pl_credentials *shown)
-{
-    if (!shown->has_user)
-        return rig->config.requires_login ? NULL : pl_identity_new_all("", "all");
-    if (pl_bytes_equal(shown->user, PL_BYTES("r")))
-        return pl_identity_new_all("r", "all");
-    if (!pl_bytes_equal(shown->user, PL_BYTES("u")))
-        return NULL;
-    struct pl_identity *identity = pl_identity_new();
-    rig_require(identity != NULL, "no memory");
-    identity->user = PL_BYTES("u");
-    identity->expires_unix_ms = PL_NEVER;
-    for (int action = 0; action < PL_ACTION_COUNT; action++) {
-        struct pl_pattern *pattern = NULL;
-        rig_require(!pl_pattern_parse(PL_BYTES("u.>"), &pattern), "no pattern");
-        rig_require(
-            !pl_identity_add_pattern(identity, (enum pl_action)action, false, pattern), "no right");
-    }
-    return identity;
-}
-
-static struct rig_peer *replace(struct rig *rig, struct rig_peer *old, uint32_t worker)
-{
-    rig_cut(old);
-    rig_run(rig);
-    return rig->peer_count < RIG_PEERS ? rig_open(rig, &pl_redis_protocol, worker) : old;
-}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -67,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             rig_pass(&rig, 4000);
             break;
         case 0x1B:
-            peers[at] = replace(&rig, peers[at], at % workers);
+            peers[at] = replace(&rig, peers[at], &pl_redis_protocol, at % workers);
             break;
         case 0x1C:
             rig_run(&rig);
