@@ -302,7 +302,6 @@ enum pl_err pl_jwt_key_load_private(
 }
 
 struct pl_jwt_keys {
-    atomic_uint refs;
     uint32_t count;
     struct pl_jwt_key keys[PL_JWT_KEYS_MAX];
 };
@@ -361,11 +360,10 @@ enum pl_err pl_jwt_keys_load(
         pl_diag_set(diag, 0, "JWT keys: %s", pl_err_text(PL_NO_MEMORY));
         return PL_NO_MEMORY;
     }
-    keys->refs = 1;
     for (size_t i = 0; i < config->key_count; i++) {
         enum pl_err err = load_file(keys, &config->keys[i], diag);
         if (err != PL_OK) {
-            pl_jwt_keys_unref(keys);
+            pl_jwt_keys_free(keys);
             return err;
         }
     }
@@ -373,15 +371,9 @@ enum pl_err pl_jwt_keys_load(
     return PL_OK;
 }
 
-struct pl_jwt_keys *pl_jwt_keys_ref(struct pl_jwt_keys *keys)
+struct pl_jwt_keys *pl_jwt_keys_free(struct pl_jwt_keys *keys)
 {
-    atomic_fetch_add_explicit(&keys->refs, 1, memory_order_relaxed);
-    return keys;
-}
-
-struct pl_jwt_keys *pl_jwt_keys_unref(struct pl_jwt_keys *keys)
-{
-    if (!keys || atomic_fetch_sub_explicit(&keys->refs, 1, memory_order_acq_rel) > 1)
+    if (!keys)
         return NULL;
     for (uint32_t i = 0; i < keys->count; i++)
         pl_jwt_key_done(&keys->keys[i]);

@@ -62,9 +62,8 @@ struct pl_jwt_keys;
 /* Reads the files of config->keys. PL_CONFIG, PL_IO: diag names the file and what is wrong. */
 PL_MUST_USE enum pl_err pl_jwt_keys_load(
     const struct pl_jwt_config *config, struct pl_diag *diag, struct pl_jwt_keys **out);
-struct pl_jwt_keys *pl_jwt_keys_ref(struct pl_jwt_keys *keys);
 /* Returns NULL; accepts NULL. */
-struct pl_jwt_keys *pl_jwt_keys_unref(struct pl_jwt_keys *keys);
+struct pl_jwt_keys *pl_jwt_keys_free(struct pl_jwt_keys *keys);
 size_t pl_jwt_keys_count(const struct pl_jwt_keys *keys);
 /* True if there is (still) a key with this fingerprint. */
 bool pl_jwt_keys_have(const struct pl_jwt_keys *keys, struct pl_bytes fingerprint);

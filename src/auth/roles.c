@@ -20,7 +20,6 @@ struct role {
 };
 
 struct pl_roles {
-    atomic_uint refs;
     struct pl_map by_name;
     struct pl_arena memory;
 };
@@ -102,7 +101,6 @@ enum pl_err pl_roles_new(
     struct pl_roles *roles = pl_zalloc(sizeof(*roles));
     if (!roles)
         goto fail;
-    roles->refs = 1;
     pl_map_init(&roles->by_name, 0x9e3779b97f4a7c15u);
     if (count > PL_ROLES_MAX) {
         pl_diag_set(diag, 0, "more than %d roles", PL_ROLES_MAX);
@@ -122,16 +120,10 @@ enum pl_err pl_roles_new(
     *out = roles;
     return PL_OK;
 fail:
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
     if (err == PL_NO_MEMORY)
         pl_diag_set(diag, 0, "roles: %s", pl_err_text(err));
     return err;
-}
-
-struct pl_roles *pl_roles_ref(struct pl_roles *roles)
-{
-    atomic_fetch_add_explicit(&roles->refs, 1, memory_order_relaxed);
-    return roles;
 }
 
 static void free_patterns(struct role *role)
@@ -145,9 +137,9 @@ static void free_patterns(struct role *role)
     }
 }
 
-struct pl_roles *pl_roles_unref(struct pl_roles *roles)
+struct pl_roles *pl_roles_free(struct pl_roles *roles)
 {
-    if (!roles || atomic_fetch_sub_explicit(&roles->refs, 1, memory_order_acq_rel) > 1)
+    if (!roles)
         return NULL;
     for (struct pl_map_entry *e = NULL; (e = pl_map_next(&roles->by_name, e)) != NULL;)
         free_patterns(PL_CONTAINER(e, struct role, entry));

@@ -53,9 +53,8 @@ struct pl_roles;
 /* Copies what it needs. PL_CONFIG: diag names role, list and pattern. */
 PL_MUST_USE enum pl_err pl_roles_new(const struct pl_role_config *configs, size_t count,
     struct pl_diag *diag, struct pl_roles **out);
-struct pl_roles *pl_roles_ref(struct pl_roles *roles);
 /* Returns NULL; accepts NULL. */
-struct pl_roles *pl_roles_unref(struct pl_roles *roles);
+struct pl_roles *pl_roles_free(struct pl_roles *roles);
 bool pl_roles_has(const struct pl_roles *roles, struct pl_bytes name);
 
 /*

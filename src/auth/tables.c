@@ -224,9 +224,9 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
     for (size_t i = 0; i < tables->anonymous_count; i++)
         pl_identity_unref(tables->anonymous[i].identity);
     pl_map_done(&tables->revoked);
-    pl_users_unref(tables->users);
-    pl_jwt_keys_unref(tables->keys);
-    pl_roles_unref(tables->roles);
+    pl_users_free(tables->users);
+    pl_jwt_keys_free(tables->keys);
+    pl_roles_free(tables->roles);
     pl_arena_done(&tables->memory);
     pl_free(tables);
     return NULL;

@@ -8,7 +8,6 @@
 #include "base/text.h"
 
 struct pl_users {
-    atomic_uint refs;
     struct pl_map by_name;
     struct pl_arena memory; /* of attributes */
     struct pl_user *users;  /* owned array; in the file's order */
@@ -247,7 +246,6 @@ enum pl_err pl_users_parse(
     struct pl_users *users = pl_zalloc(sizeof(*users));
     if (!users)
         goto fail;
-    users->refs = 1;
     /* The file is the operator's: nobody chooses names so that they collide. */
     pl_map_init(&users->by_name, 0x9e3779b97f4a7c15u);
     size_t count = count_users(text);
@@ -261,7 +259,7 @@ enum pl_err pl_users_parse(
     *out = users;
     return PL_OK;
 fail:
-    pl_users_unref(users);
+    pl_users_free(users);
     if (err == PL_NO_MEMORY)
         pl_diag_set(diag, 0, "%s: %s", path, pl_err_text(err));
     return err;
@@ -290,15 +288,9 @@ enum pl_err pl_users_load(const char *path, struct pl_diag *diag, struct pl_user
     return PL_OK;
 }
 
-struct pl_users *pl_users_ref(struct pl_users *users)
+struct pl_users *pl_users_free(struct pl_users *users)
 {
-    atomic_fetch_add_explicit(&users->refs, 1, memory_order_relaxed);
-    return users;
-}
-
-struct pl_users *pl_users_unref(struct pl_users *users)
-{
-    if (!users || atomic_fetch_sub_explicit(&users->refs, 1, memory_order_acq_rel) > 1)
+    if (!users)
         return NULL;
     pl_map_done(&users->by_name);
     pl_arena_done(&users->memory);

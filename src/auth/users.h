@@ -54,11 +54,10 @@ PL_MUST_USE enum pl_err pl_users_parse(
 /* PL_IO: not readable; PL_CONFIG: as above, or writable by others. */
 PL_MUST_USE enum pl_err pl_users_load(
     const char *path, struct pl_diag *diag, struct pl_users **out);
-struct pl_users *pl_users_ref(struct pl_users *users);
 /* Returns NULL; accepts NULL. */
-struct pl_users *pl_users_unref(struct pl_users *users);
+struct pl_users *pl_users_free(struct pl_users *users);
 
-/* Borrowed while the caller holds a reference to users; NULL: no such user. users may be NULL. */
+/* Lives with users; NULL: no such user. users may be NULL. */
 const struct pl_user *pl_users_find(const struct pl_users *users, struct pl_bytes name);
 size_t pl_users_count(const struct pl_users *users);
 /* In the file's order; index < count. */

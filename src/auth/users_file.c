@@ -30,7 +30,7 @@ struct open_file {
 
 static void close_file(struct open_file *file)
 {
-    pl_users_unref(file->users);
+    pl_users_free(file->users);
     pl_free(file->text);
     pl_free(file->path);
     /* The lock file stays: who removes it could let in two who hold different ones. */
@@ -122,7 +122,7 @@ static enum pl_err write_checked(
     enum pl_err err = pl_users_parse(pl_bytes_of(text, len), "new line", diag, &checked);
     if (err != PL_OK)
         return err;
-    pl_users_unref(checked);
+    pl_users_free(checked);
     return pl_file_replace(
         file->path, pl_bytes_of(text, len), file->is_new ? NULL : &file->facts, diag);
 }

@@ -527,14 +527,6 @@ enum pl_err pl_client_subscribe(
     return pl_writer_end(&w);
 }
 
-enum pl_err pl_client_unsubscribe(struct pl_client *c, uint32_t sid, uint32_t max)
-{
-    char digits[PL_DECIMAL_MAX];
-    struct pl_writer w = pl_writer_begin(&c->out);
-    pl_nats_write_unsub(&w, pl_bytes_of(digits, pl_format_decimal(digits, sid)), max);
-    return pl_writer_end(&w);
-}
-
 enum pl_err pl_client_ping(struct pl_client *c)
 {
     return pl_output_append(&c->out, PL_BYTES("PING\r\n"));

@@ -85,7 +85,6 @@ PL_MUST_USE enum pl_err pl_client_publish(struct pl_client *c, struct pl_bytes s
     struct pl_bytes reply, struct pl_bytes head, struct pl_bytes payload);
 PL_MUST_USE enum pl_err pl_client_subscribe(
     struct pl_client *c, struct pl_bytes pattern, struct pl_bytes queue, uint32_t sid);
-PL_MUST_USE enum pl_err pl_client_unsubscribe(struct pl_client *c, uint32_t sid, uint32_t max);
 /* PL_CLIENT_PONG comes behind the answers to all that was asked for before. */
 PL_MUST_USE enum pl_err pl_client_ping(struct pl_client *c);
 

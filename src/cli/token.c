@@ -181,7 +181,7 @@ static int verify(const struct request *request, struct pl_bytes token, const js
         err = pl_jwt_verify(keys, &config, token,
             (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, identity, &diag);
     pl_identity_unref(identity);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     if (err)
         printf("checked    not good: %s\n", diag.text[0] ? diag.text : pl_err_text(err));
     else

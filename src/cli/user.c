@@ -167,7 +167,7 @@ static int list(const struct request *request)
         }
         putchar('\n');
     }
-    pl_users_unref(users);
+    pl_users_free(users);
     return fflush(stdout) == 0 ? PL_EXIT_OK : PL_EXIT_FAILED;
 }
 

@@ -437,11 +437,6 @@ uint64_t pl_session_now_ms(const struct pl_session *s)
     return s->worker->now_ms;
 }
 
-uint64_t pl_session_now_unix_ms(const struct pl_session *s)
-{
-    return s->worker->now_unix_ms;
-}
-
 void pl_session_drained(struct pl_session *s)
 {
     /* Backlogs and replays look at the room of their sessions every turn; this is a turn. */

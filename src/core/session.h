@@ -227,9 +227,8 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
  * headers and properties of drafts. */
 struct pl_arena *pl_session_arena(struct pl_session *s);
 
-/* The process' monotonic clock as of this turn, and the wall clock. */
+/* The process' monotonic clock as of this turn. */
 uint64_t pl_session_now_ms(const struct pl_session *s);
-uint64_t pl_session_now_unix_ms(const struct pl_session *s);
 
 /*
  * Ends a session from its own reactor: calls ops->ended at the end of the turn, once. The protocol

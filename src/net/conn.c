@@ -285,11 +285,6 @@ uint16_t pl_conn_peer_port(const struct pl_conn *conn)
     return ntohs(((struct sockaddr_in *)&addr)->sin_port);
 }
 
-bool pl_conn_is_unix(const struct pl_conn *conn)
-{
-    return conn->is_unix;
-}
-
 bool pl_conn_is_tls(const struct pl_conn *conn)
 {
     return conn->layers && conn->layers->tls;

@@ -65,7 +65,6 @@ struct pl_output *pl_conn_output(struct pl_conn *conn);
 struct pl_bytes pl_conn_address(const struct pl_conn *conn);
 /* The peer's port, 0 for a Unix socket. A system call. */
 uint16_t pl_conn_peer_port(const struct pl_conn *conn);
-bool pl_conn_is_unix(const struct pl_conn *conn);
 bool pl_conn_is_tls(const struct pl_conn *conn);
 bool pl_conn_is_websocket(const struct pl_conn *conn);
 /* Bytes that came from and went to the socket. */

@@ -32,13 +32,6 @@ struct pl_gate *pl_gate_new(const struct pl_gate_limits *limits)
     return gate;
 }
 
-void pl_gate_set_limits(struct pl_gate *gate, const struct pl_gate_limits *limits)
-{
-    pthread_mutex_lock(&gate->lock);
-    gate->limits = *limits;
-    pthread_mutex_unlock(&gate->lock);
-}
-
 struct pl_gate_counts pl_gate_counts(struct pl_gate *gate)
 {
     pthread_mutex_lock(&gate->lock);

@@ -36,7 +36,6 @@ struct pl_gate_counts {
 
 /* Any thread. NULL: no memory. */
 PL_MUST_USE struct pl_gate *pl_gate_new(const struct pl_gate_limits *limits);
-void pl_gate_set_limits(struct pl_gate *gate, const struct pl_gate_limits *limits);
 struct pl_gate_counts pl_gate_counts(struct pl_gate *gate);
 /* After the last connection is gone. Returns NULL. */
 struct pl_gate *pl_gate_free(struct pl_gate *gate);

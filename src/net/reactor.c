@@ -353,11 +353,6 @@ void *pl_reactor_context(const struct pl_reactor *r)
     return r->context;
 }
 
-uv_loop_t *pl_reactor_loop(struct pl_reactor *r)
-{
-    return &r->loop;
-}
-
 uint64_t pl_reactor_bytes_in(const struct pl_reactor *reactor)
 {
     return atomic_load_explicit(&reactor->bytes_in, memory_order_relaxed);
@@ -386,7 +381,7 @@ struct visit {
 static void visit_handle(uv_handle_t *handle, void *context)
 {
     const struct visit *visit = context;
-    /* The server's own handles may be of these types too; ours point to themselves. */
+    /* Those of listeners are of these types too; a connection's points to itself. */
     if (handle->type != UV_TCP && handle->type != UV_NAMED_PIPE)
         return;
     struct pl_conn *conn = PL_CONTAINER(handle, struct pl_conn, handle);

@@ -31,7 +31,6 @@
 struct pl_output_pool;
 struct pl_reactor;
 struct pl_conn;
-struct uv_loop_s;
 
 struct pl_reactor_ops {
     /* A turn begins: what time it is. Comes before anything else in the turn. */
@@ -80,9 +79,6 @@ uint64_t pl_clock_ms(void);
 uint64_t pl_clock_unix_ms(void);
 
 void *pl_reactor_context(const struct pl_reactor *reactor);
-/* For handles that the server brings itself (signals). Those that are still open in
- * pl_reactor_free are closed there, so their memory outlives it. */
-struct uv_loop_s *pl_reactor_loop(struct pl_reactor *reactor);
 
 /* How many connections it has. Any thread. */
 size_t pl_reactor_conn_count(const struct pl_reactor *reactor);

@@ -124,7 +124,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)verify(pl_bytes_of(token, len));
     } else {
         struct pl_jwt_keys *loaded = load(rest);
-        pl_jwt_keys_unref(loaded);
+        pl_jwt_keys_free(loaded);
     }
     return 0;
 }

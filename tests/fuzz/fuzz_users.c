@@ -24,6 +24,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint32_t j = 0; j < user->attribute_count; j++)
             PL_ASSERT(pl_user_text_is_valid(user->attributes[j].value));
     }
-    pl_users_unref(users);
+    pl_users_free(users);
     return 0;
 }

@@ -44,7 +44,7 @@ static enum pl_err verify_plain(const char *token)
 {
     struct pl_jwt_keys *keys = load_secret();
     enum pl_err err = verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     return err;
 }
 
@@ -103,7 +103,7 @@ TEST(each_algorithm_signs_and_verifies_with_keys_of_its_own)
             verify(keys[i], &(struct pl_jwt_config){0}, tokens[i], NOW_MS, NULL), PL_BAD_LOGIN);
     }
     for (int i = 0; i < COUNT; i++) {
-        pl_jwt_keys_unref(keys[i]);
+        pl_jwt_keys_free(keys[i]);
         pl_free(tokens[i]);
     }
 }
@@ -123,7 +123,7 @@ TEST(es256_numbers_keep_their_leading_zeros)
         CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_OK);
         pl_free(token);
     }
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 static const char rfc7515_claims[] =
@@ -142,7 +142,7 @@ static void check_rfc7515(const char *jwk, const char *header, const char *signa
     CHECK_EQ(verify(keys, &config, token, 1300819380000, NULL), PL_EXPIRED);
     token[strlen(token) - 20] ^= 1;
     CHECK_EQ(verify(keys, &config, token, 1300819379999, NULL), PL_BAD_LOGIN);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(rfc_7515_appendix_a1_hs256)
@@ -219,7 +219,7 @@ TEST(the_algorithm_none_finds_no_key)
     /* No signature under an algorithm that we have. */
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, "eyJhbGciOiJIUzI1NiJ9.e30.", NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(a_public_key_is_never_a_secret_for_hmac)
@@ -239,7 +239,7 @@ TEST(a_public_key_is_never_a_secret_for_hmac)
     len += pl_base64_encode(pl_bytes_of(mac, sizeof(mac)), true, token + len);
     token[len] = 0;
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_BAD_LOGIN);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     /* Nor may the config say so. */
     CHECK_EQ(load(path, "HS256", NULL, &keys), PL_CONFIG);
     CHECK(strstr(diag.text, "this key is for RS256, not for HS256"));
@@ -371,7 +371,7 @@ TEST(times_are_checked_with_leeway)
     struct pl_jwt_config must = {.requires_expiry = true};
     CHECK_EQ(verify(keys, &must, token_with("{}"), NOW_MS, NULL), PL_BAD_LOGIN);
     CHECK(strstr(diag.text, "exp is missing"));
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(issuer_and_audience_are_those_of_the_config)
@@ -400,7 +400,7 @@ TEST(issuer_and_audience_are_those_of_the_config)
         CHECK_EQ(verify(keys, &none, token, NOW_MS, NULL), rows[i].none);
         CHECK_EQ(verify(keys, &both, token, NOW_MS, NULL), rows[i].both);
     }
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(claims_become_an_identity)
@@ -430,7 +430,7 @@ TEST(claims_become_an_identity)
     CHECK(pl_jwt_keys_have(keys, pl_identity_attribute(identity, ".key")));
     CHECK(!pl_jwt_keys_have(keys, PL_BYTES("0000000000000000")));
     pl_identity_unref(identity);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(a_user_is_a_text_or_an_integer_as_javascript_prints_it)
@@ -470,7 +470,7 @@ TEST(a_user_is_a_text_or_an_integer_as_javascript_prints_it)
     CHECK(pl_bytes_equal(identity->user, PL_BYTES("a@b")));
     check_attribute(identity, "user_id", "a@b");
     pl_identity_unref(identity);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(a_role_is_the_tokens_or_the_handlers_or_the_default)
@@ -505,7 +505,7 @@ TEST(a_role_is_the_tokens_or_the_handlers_or_the_default)
             CHECK(pl_bytes_equal(identity->role, pl_bytes_text(rows[i].role)));
         pl_identity_unref(identity);
     }
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(many_claims_crowd_out_none_that_narrows)
@@ -524,7 +524,7 @@ TEST(many_claims_crowd_out_none_that_narrows)
     check_attribute(identity, "permissions", "[]");
     CHECK_EQ(identity->attribute_count, 64);
     pl_identity_unref(identity);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
@@ -548,12 +548,12 @@ TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     keys = load_secret();
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_OK);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     REQUIRE(load(file_path("secret"), "HS256", "mine", &keys) == PL_OK);
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"mine\"}", "{}"), NOW_MS, NULL),
@@ -561,7 +561,7 @@ TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }
 
 #define P256_X "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
@@ -620,7 +620,7 @@ TEST(key_files_that_cannot_be_meant_are_refused_with_a_reason)
         enum pl_err err = load(path, rows[i].algorithm, NULL, &keys);
         if (!CHECK(err == PL_CONFIG || err == PL_IO) || !CHECK(strstr(diag.text, rows[i].why)))
             printf("    %zu: %d %s, expected %s\n", i, err, diag.text, rows[i].why);
-        pl_jwt_keys_unref(keys);
+        pl_jwt_keys_free(keys);
     }
 }
 
@@ -634,7 +634,7 @@ TEST(a_key_set_may_hold_keys_for_other_things)
     struct pl_jwt_keys *keys;
     REQUIRE(load(file_write("set", set), NULL, NULL, &keys) == PL_OK);
     CHECK_EQ(pl_jwt_keys_count(keys), 1);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     CHECK_EQ(load(file_path("set"), "ES256", NULL, &keys), PL_CONFIG);
 }
 
@@ -652,7 +652,7 @@ TEST(a_private_jwk_signs_what_its_public_one_verifies)
                                   "\",\"y\":\"" P256_Y "\"}"),
             NULL, NULL, &keys) == PL_OK);
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_OK);
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     REQUIRE(pl_jwt_decode(pl_bytes_text(token), &diag, &header, &claims) == PL_OK);
     CHECK(strstr(header, "\"kid\": \"k1\""));
     CHECK_STR(claims, "{\n  \"sub\": \"bob\"\n}");
@@ -682,7 +682,7 @@ TEST(an_allocation_that_fails_is_no_login_and_no_leak)
             break;
         CHECK_EQ(err, PL_NO_MEMORY);
     }
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
     for (long after = 0;; after++) {
         pl_alloc_fail(after, 0);
         enum pl_err err = load(file_path("secret"), "HS256", "k", &keys);
@@ -691,5 +691,5 @@ TEST(an_allocation_that_fails_is_no_login_and_no_leak)
             break;
         CHECK_EQ(err, PL_NO_MEMORY);
     }
-    pl_jwt_keys_unref(keys);
+    pl_jwt_keys_free(keys);
 }

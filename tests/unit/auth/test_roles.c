@@ -84,7 +84,7 @@ TEST(a_role_allows_its_lists_and_nothing_else)
     CHECK(identity->has_replay);
     CHECK_EQ(identity->replay, PL_REPLAY_HISTORY);
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 TEST(a_role_without_lists_may_do_nothing)
@@ -96,7 +96,7 @@ TEST(a_role_without_lists_may_do_nothing)
     CHECK(!may_subscribe(identity, "x"));
     CHECK(!may_subscribe(identity, ">"));
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 TEST(the_role_all_is_there_unless_it_is_configured)
@@ -110,7 +110,7 @@ TEST(the_role_all_is_there_unless_it_is_configured)
     CHECK(may_subscribe(identity, ">"));
     CHECK(may_subscribe(identity, "$SYS.>"));
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 
     struct pl_role_config narrow = {.name = "all", .publish = TEXTS("x")};
     REQUIRE(pl_roles_new(&narrow, 1, &diag, &roles) == PL_OK);
@@ -119,7 +119,7 @@ TEST(the_role_all_is_there_unless_it_is_configured)
     CHECK(!may_publish(identity, "y"));
     CHECK(!may_subscribe(identity, ">"));
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 TEST(a_role_that_is_not_there_refuses_the_login)
@@ -133,7 +133,7 @@ TEST(a_role_that_is_not_there_refuses_the_login)
     CHECK_EQ(pl_roles_apply(roles, identity, &diag), PL_BAD_LOGIN);
     CHECK_STR(diag.text, "neither a role nor permissions");
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 /* A login of user (and site) in a role with device.{user_id}.# and at.{site}-{user}.>; NULL:
@@ -146,7 +146,7 @@ static struct pl_identity *login(struct pl_bytes user, const char *site)
     if (site)
         give(identity, "site", site);
     enum pl_err err = pl_roles_apply(roles, identity, &diag);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
     if (err == PL_OK)
         return identity;
     CHECK_EQ(err, PL_BAD_LOGIN);
@@ -242,13 +242,13 @@ TEST(an_expanded_first_token_is_none_of_the_special_ones)
         CHECK(!pl_identity_may_receive(identity, PL_BYTES("$SYS.x")));
         pl_identity_unref(identity);
     }
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
     /* A role of the operator's own may say so, and the parts of a token together may not. */
     roles = roles_of((struct pl_role_config){.subscribe = TEXTS("wa{user}.>")});
     struct pl_identity *identity = draft("r", PL_BYTES("mp"));
     CHECK_EQ(pl_roles_apply(roles, identity, &diag), PL_BAD_LOGIN);
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 TEST(an_attribute_goes_before_the_user_name)
@@ -261,7 +261,7 @@ TEST(an_attribute_goes_before_the_user_name)
     CHECK(may_publish(identity, "17.bob"));
     CHECK(!may_publish(identity, "bob.bob"));
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 TEST(role_patterns_that_make_no_sense_are_told_with_role_and_list)
@@ -292,7 +292,7 @@ TEST(role_patterns_that_make_no_sense_are_told_with_role_and_list)
         CHECK(strstr(diag.text, "role r: deny_subscribe: \""));
         if (!CHECK(strstr(diag.text, rows[i].why)))
             printf("    %s: %s\n", rows[i].pattern, diag.text);
-        pl_roles_unref(roles);
+        pl_roles_free(roles);
     }
     struct pl_roles *roles;
     struct pl_role_config twice[] = {{.name = "r"}, {.name = "r"}};
@@ -313,7 +313,7 @@ TEST(a_role_that_expands_beyond_the_limits_of_a_pattern_refuses_the_login)
     struct pl_identity *identity = draft("r", pl_bytes_of(user, sizeof(user)));
     CHECK_EQ(pl_roles_apply(roles, identity, &diag), PL_BAD_LOGIN);
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 /* What the token claims narrow a role with publish and subscribe lists to. NULL: refused. */
@@ -330,7 +330,7 @@ static struct pl_identity *narrowed(
     if (denied)
         give(identity, "deny_subjects", denied);
     enum pl_err err = pl_roles_apply(roles, identity, &diag);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
     if (err == PL_OK)
         return identity;
     CHECK_EQ(err, PL_BAD_LOGIN);
@@ -445,7 +445,7 @@ TEST(role_and_token_together_have_a_limit)
     CHECK_EQ(pl_roles_apply(roles, identity, &diag), PL_BAD_LOGIN);
     CHECK(strstr(diag.text, "more than 256"));
     pl_identity_unref(identity);
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }
 
 /* A pattern of up to four tokens of {a, b, *}, maybe with a rest. */
@@ -534,5 +534,5 @@ TEST(an_allocation_that_fails_is_no_login_and_no_leak)
             CHECK(may_publish(identity, "a.bob.y") && !may_publish(identity, "a.bob.x"));
         pl_identity_unref(identity);
     }
-    pl_roles_unref(roles);
+    pl_roles_free(roles);
 }

@@ -23,7 +23,7 @@ static bool is_refused(const char *text, const char *why)
 {
     struct pl_users *users = NULL;
     enum pl_err err = parse(text, &users);
-    pl_users_unref(users);
+    pl_users_free(users);
     bool ok = err == PL_CONFIG && strstr(diag.text, why);
     if (!ok)
         printf("    %d %s\n", err, diag.text);
@@ -57,7 +57,7 @@ TEST(users_are_found_by_name_with_role_and_attributes)
     CHECK(!pl_users_find(users, PL_BYTES("bo")));
     CHECK(!pl_users_find(users, PL_NO_BYTES));
     CHECK(!pl_users_find(NULL, PL_BYTES("bob")));
-    pl_users_unref(users);
+    pl_users_free(users);
 }
 
 TEST(an_empty_file_is_a_table_without_users)
@@ -65,7 +65,7 @@ TEST(an_empty_file_is_a_table_without_users)
     struct pl_users *users;
     REQUIRE(parse("", &users) == PL_OK);
     CHECK_EQ(pl_users_count(users), 0);
-    pl_users_unref(users);
+    pl_users_free(users);
 }
 
 TEST(the_first_line_that_does_not_fit_refuses_the_file_and_is_named)
@@ -137,7 +137,7 @@ TEST(a_name_has_at_most_256_bytes)
     struct pl_users *users;
     snprintf(line, sizeof(line), "%.256s device %s\n", name, HASH);
     REQUIRE(parse(line, &users) == PL_OK);
-    pl_users_unref(users);
+    pl_users_free(users);
     snprintf(line, sizeof(line), "%.257s device %s\n", name, HASH);
     CHECK(is_refused(line, "users:1: a name"));
 }
@@ -168,7 +168,7 @@ TEST(a_password_matches_its_hash_and_nothing_else_does)
     snprintf(line, sizeof(line), "bob device %s\n", hash);
     REQUIRE(parse(line, &users) == PL_OK);
     CHECK_STR(pl_users_dummy_hash(users), hash);
-    pl_users_unref(users);
+    pl_users_free(users);
     CHECK(!pl_password_matches(pl_users_dummy_hash(NULL), PL_BYTES("secret")));
 }
 
@@ -185,11 +185,11 @@ TEST(a_file_that_others_may_write_is_refused_and_one_that_they_may_read_is_told)
     const char *path = file_write("shared", "bob device " HASH "\n");
     REQUIRE(pl_users_load(path, &diag, &users) == PL_OK);
     CHECK(!pl_users_is_exposed(users));
-    pl_users_unref(users);
+    pl_users_free(users);
     chmod(path, 0644);
     REQUIRE(pl_users_load(path, &diag, &users) == PL_OK);
     CHECK(pl_users_is_exposed(users));
-    pl_users_unref(users);
+    pl_users_free(users);
     chmod(path, 0660);
     CHECK_EQ(pl_users_load(path, &diag, &users), PL_CONFIG);
     CHECK(strstr(diag.text, "chmod 600"));
@@ -278,7 +278,7 @@ TEST(an_allocation_that_fails_is_an_error_and_no_leak)
         if (err == PL_OK) {
             CHECK(after > 2);
             CHECK_EQ(pl_users_count(users), 2);
-            pl_users_unref(users);
+            pl_users_free(users);
             break;
         }
         CHECK_EQ(err, PL_NO_MEMORY);
