@@ -271,38 +271,31 @@ bool pl_http_header_has(const struct pl_http_request *request, const char *name,
     return false;
 }
 
-struct pl_bytes pl_http_cookie(const struct pl_http_request *request, const char *name)
+struct pl_bytes pl_http_cookie(struct pl_bytes cookies, const char *name)
 {
     struct pl_bytes wanted = pl_bytes_text(name);
-    for (uint32_t i = 0; i < request->header_count; i++) {
-        if (!pl_bytes_equal_nocase(request->headers[i].name, PL_BYTES("cookie")))
+    while (cookies.len) {
+        const uint8_t *end = memchr(cookies.data, ';', cookies.len);
+        size_t len = end ? (size_t)(end - cookies.data) : cookies.len;
+        struct pl_bytes pair = trim(pl_bytes_of(cookies.data, len));
+        cookies = pl_bytes_from(cookies, end ? len + 1 : len);
+        if (pair.len <= wanted.len || pair.data[wanted.len] != '=' ||
+            !pl_bytes_starts(pair, wanted))
             continue;
-        struct pl_bytes rest = request->headers[i].value;
-        while (rest.len) {
-            const uint8_t *end = memchr(rest.data, ';', rest.len);
-            size_t len = end ? (size_t)(end - rest.data) : rest.len;
-            struct pl_bytes pair = trim(pl_bytes_of(rest.data, len));
-            rest = pl_bytes_from(rest, end ? len + 1 : len);
-            if (pair.len <= wanted.len || pair.data[wanted.len] != '=' ||
-                !pl_bytes_starts(pair, wanted))
-                continue;
-            struct pl_bytes value = pl_bytes_from(pair, wanted.len + 1);
-            if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
-                value = pl_bytes_of(value.data + 1, value.len - 2);
-            return value;
-        }
+        struct pl_bytes value = pl_bytes_from(pair, wanted.len + 1);
+        if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
+            value = pl_bytes_of(value.data + 1, value.len - 2);
+        return value;
     }
     return PL_NO_BYTES;
 }
 
-struct pl_bytes pl_http_bearer(const struct pl_http_request *request)
+struct pl_bytes pl_http_bearer(struct pl_bytes authorization)
 {
-    struct pl_bytes value = pl_http_header(request, "authorization");
-    if (pl_http_header_count(request, "authorization") != 1 || value.len < 8 ||
-        value.data[6] != ' ' ||
-        !pl_bytes_equal_nocase(pl_bytes_of(value.data, 6), PL_BYTES("bearer")))
+    if (authorization.len < 8 ||
+        !pl_bytes_equal_nocase(pl_bytes_of(authorization.data, 7), PL_BYTES("bearer ")))
         return PL_NO_BYTES;
-    return trim(pl_bytes_from(value, 7));
+    return trim(pl_bytes_from(authorization, 7));
 }
 
 enum pl_err pl_http_unescape(

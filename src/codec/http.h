@@ -81,11 +81,11 @@ PL_MUST_USE enum pl_err pl_http_query(
 PL_MUST_USE enum pl_err pl_http_unescape(
     struct pl_bytes text, bool is_form, struct pl_arena *arena, struct pl_bytes *out);
 
-/* A value of the Cookie header; data NULL if it is not there. */
-struct pl_bytes pl_http_cookie(const struct pl_http_request *request, const char *name);
+/* The cookie of that name in the value of a Cookie header; data NULL if it is not there. */
+struct pl_bytes pl_http_cookie(struct pl_bytes cookies, const char *name);
 
-/* The token of "Authorization: Bearer …"; data NULL if there is none. */
-struct pl_bytes pl_http_bearer(const struct pl_http_request *request);
+/* The token in an Authorization header's value "Bearer …"; data NULL if there is none. */
+struct pl_bytes pl_http_bearer(struct pl_bytes authorization);
 
 struct pl_http_authority {
     struct pl_bytes host; /* without the brackets of an IPv6 address */

@@ -90,6 +90,13 @@ struct pl_link {
     struct pl_session *session; /* whom it speaks for now, NULL: nobody yet; for /connections */
 };
 
+/*
+ * The token in the request of the link's WebSocket, where a browser must put it: "Authorization:
+ * Bearer …", else ?token=, else the cookie `token`. A cookie comes by itself, so it counts only
+ * where is_ambient_allowed. Empty if there is none. Lives with the link.
+ */
+struct pl_bytes pl_link_request_token(struct pl_link *link);
+
 struct pl_protocol {
     const char *name;
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */

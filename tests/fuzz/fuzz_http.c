@@ -41,8 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                   PL_NEED_MORE);
         PL_ASSERT(pl_http_parse(in, &request, &status) == PL_OK);
         (void)pl_http_origin(&request);
-        (void)pl_http_bearer(&request);
-        (void)pl_http_cookie(&request, "token");
+        (void)pl_http_bearer(pl_http_header(&request, "authorization"));
+        (void)pl_http_cookie(pl_http_header(&request, "cookie"), "token");
         err = pl_http_query(request.query, "token", &arena, &value);
         err = pl_http_unescape(request.path, false, &arena, &value);
         if (pl_upgrade_check(

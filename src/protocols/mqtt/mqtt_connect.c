@@ -194,38 +194,6 @@ static enum pl_err take_will(struct mqtt_link *l, const struct mqtt_connect *pac
     return err;
 }
 
-/* The value of a cookie named `token`. */
-static struct pl_bytes token_of_cookies(struct pl_bytes cookies)
-{
-    size_t at = 0;
-    while (at < cookies.len) {
-        struct pl_bytes rest = pl_bytes_from(cookies, at);
-        const uint8_t *semicolon = memchr(rest.data, ';', rest.len);
-        size_t len = semicolon ? (size_t)(semicolon - rest.data) : rest.len;
-        struct pl_bytes one = pl_bytes_of(rest.data, len);
-        while (one.len && one.data[0] == ' ')
-            one = pl_bytes_from(one, 1);
-        if (pl_bytes_starts(one, PL_BYTES("token=")))
-            return pl_bytes_from(one, 6);
-        at += len + 1;
-    }
-    return PL_NO_BYTES;
-}
-
-/* What the WebSocket's request showed. A browser sends a cookie by itself, so it counts only where
- * the origin was checked. */
-static struct pl_bytes request_token(struct mqtt_link *l)
-{
-    const struct pl_link_host *host = l->link.host;
-    struct pl_bytes header = host->request_header(&l->link, "authorization");
-    if (header.len > 7 && pl_bytes_equal_nocase(pl_bytes_of(header.data, 7), PL_BYTES("Bearer ")))
-        return pl_bytes_from(header, 7);
-    struct pl_bytes query = host->request_query(&l->link, "token");
-    if (query.len || !l->link.is_ambient_allowed)
-        return query;
-    return token_of_cookies(host->request_header(&l->link, "cookie"));
-}
-
 static void ask_login(
     struct mqtt_link *l, struct mqtt_session *s, const struct mqtt_connect *packet)
 {
@@ -239,8 +207,8 @@ static void ask_login(
         .listener = l->link.config->listener,
         .is_ambient_allowed = l->link.is_ambient_allowed,
     };
-    if (!packet->has_password && l->link.is_websocket) {
-        shown.token = request_token(l);
+    if (!packet->has_password) {
+        shown.token = pl_link_request_token(&l->link);
         shown.has_token = shown.token.len > 0;
     }
     l->state = MQTT_CONNECTING;

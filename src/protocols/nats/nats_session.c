@@ -150,39 +150,6 @@ void nats_session_set_options(struct nats_session *s, const struct pl_nats_conne
     s->protocol = connect->protocol == 0 || connect->protocol == 1 ? (int8_t)connect->protocol : 2;
 }
 
-/* `name` among "a=1; name=value"; empty: not there. */
-static struct pl_bytes find_cookie(struct pl_bytes cookies, struct pl_bytes name)
-{
-    while (cookies.len) {
-        const uint8_t *end = memchr(cookies.data, ';', cookies.len);
-        size_t len = end ? (size_t)(end - cookies.data) : cookies.len;
-        struct pl_bytes pair = pl_bytes_of(cookies.data, len);
-        cookies = pl_bytes_from(cookies, end ? len + 1 : len);
-        while (pair.len && pair.data[0] == ' ')
-            pair = pl_bytes_from(pair, 1);
-        if (pair.len > name.len && pl_bytes_starts(pair, name) && pair.data[name.len] == '=')
-            return pl_bytes_from(pair, name.len + 1);
-    }
-    return PL_NO_BYTES;
-}
-
-/* A browser cannot put a token elsewhere than into the request of its WebSocket. */
-static struct pl_bytes request_token(struct pl_link *link)
-{
-    static const struct pl_bytes bearer = {(const uint8_t *)"bearer ", 7};
-    if (!link->is_websocket)
-        return PL_NO_BYTES;
-    struct pl_bytes header = link->host->request_header(link, "authorization");
-    if (header.len > bearer.len &&
-        pl_bytes_equal_nocase(pl_bytes_of(header.data, bearer.len), bearer))
-        return pl_bytes_from(header, bearer.len);
-    struct pl_bytes token = link->host->request_query(link, "token");
-    /* A cookie comes by itself, so the page's origin decides whether it counts. */
-    if (!token.len && link->is_ambient_allowed)
-        token = find_cookie(link->host->request_header(link, "cookie"), PL_BYTES("token"));
-    return token;
-}
-
 static struct pl_credentials read_credentials(
     struct pl_link *link, const struct pl_nats_connect *connect)
 {
@@ -206,7 +173,7 @@ static struct pl_credentials read_credentials(
     else if (connect && connect->auth_token.len)
         shown.token = connect->auth_token;
     else if (!shown.has_user && !shown.has_password)
-        shown.token = request_token(link);
+        shown.token = pl_link_request_token(link);
     shown.has_token = shown.token.len > 0;
     return shown;
 }
