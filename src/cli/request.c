@@ -18,7 +18,10 @@ static const char help[] =
     "  -t, --timeout TIME   give up after this time (default 5s)\n"
     "      --json           an object a line: subject, payload (or payload_base64), headers\n"
     "      --raw            the payload as it is and a line break\n"
-    "      --headers        headers too, below their answer\n" PL_CLIENT_HELP;
+    "      --headers        headers too, below their answer\n"
+    "\n"
+    "Without these an answer is printed as text; bytes that are none are escaped "
+    "(\\x00).\n" PL_CLIENT_HELP;
 
 enum { OPTION_JSON = PL_OPTION_OWN, OPTION_RAW, OPTION_HEADERS };
 
@@ -138,7 +141,7 @@ static int read_args(struct request *r, int argc, char **argv)
 
 int pl_cmd_request(int argc, char **argv)
 {
-    struct request r = {.count = 1, .timeout_ms = 5000};
+    struct request r = {.count = 1, .timeout_ms = 5000, .style = PL_CLI_TEXT};
     struct pl_client *c;
     struct pl_diag diag = {0};
     int code = read_args(&r, argc, argv);

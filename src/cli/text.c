@@ -144,26 +144,31 @@ uint8_t *pl_cli_read_all(FILE *from, size_t max, size_t *out_len)
     return data;
 }
 
-/* Text as it is; line breaks, control bytes and what is no UTF-8 as escapes, so that a message is
- * a line and cannot steer a terminal. */
-static void print_escaped(FILE *to, struct pl_bytes text)
+/* Text as it is; control bytes and what is no UTF-8 as escapes, so that it cannot steer a terminal;
+ * with a line for each message, line breaks and backslashes too. */
+static void print_escaped(FILE *to, struct pl_bytes text, bool as_line)
 {
     size_t i = 0;
     while (i < text.len) {
         uint32_t code;
         size_t n = pl_utf8_next(pl_bytes_from(text, i), &code);
         bool is_control = n && (code < 0x20 || (code >= 0x7F && code < 0xA0));
-        if (n && code == '\n')
+        if (n && code == '\n' && as_line)
             (void)fputs("\\n", to);
-        else if (n && code == '\\')
+        else if (n && code == '\\' && as_line)
             (void)fputs("\\\\", to);
-        else if (n && (!is_control || code == '\t'))
+        else if (n && (!is_control || code == '\t' || code == '\n'))
             (void)fwrite(text.data + i, 1, n, to);
         else
             for (size_t k = 0; k < (n ? n : 1); k++)
                 (void)fprintf(to, "\\x%02x", text.data[i + k]);
         i += n ? n : 1;
     }
+}
+
+static bool ends_line(struct pl_bytes text)
+{
+    return text.len && text.data[text.len - 1] == '\n';
 }
 
 static void write_member(struct pl_writer *w, const char *name, struct pl_bytes value)
@@ -235,14 +240,14 @@ static void print_headers(FILE *to, struct pl_bytes block)
         return;
     if (status.len) {
         (void)fputs("  status ", to);
-        print_escaped(to, status);
+        print_escaped(to, status, true);
         (void)fputc('\n', to);
     }
     while (pl_nats_head_next(&head, &name, &value)) {
         (void)fputs("  ", to);
-        print_escaped(to, name);
+        print_escaped(to, name, true);
         (void)fputs(": ", to);
-        print_escaped(to, value);
+        print_escaped(to, value, true);
         (void)fputc('\n', to);
     }
 }
@@ -259,12 +264,14 @@ bool pl_cli_print(FILE *to, const struct pl_client_event *m, enum pl_cli_style s
         (void)fputc('\n', to);
         break;
     case PL_CLI_LINE:
+    case PL_CLI_TEXT:
         if (with_subject) {
-            print_escaped(to, m->subject);
+            print_escaped(to, m->subject, true);
             (void)fputc(' ', to);
         }
-        print_escaped(to, m->payload);
-        (void)fputc('\n', to);
+        print_escaped(to, m->payload, style == PL_CLI_LINE);
+        if (style == PL_CLI_LINE || !ends_line(m->payload))
+            (void)fputc('\n', to);
         if (with_headers)
             print_headers(to, m->head);
         break;

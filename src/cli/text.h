@@ -37,6 +37,7 @@ uint8_t *pl_cli_read_all(FILE *from, size_t max, size_t *out_len);
 
 enum pl_cli_style {
     PL_CLI_LINE, /* subject and payload, what is not text escaped */
+    PL_CLI_TEXT, /* the same with its line breaks, the last of which may be its own */
     PL_CLI_RAW,  /* the payload as it is and a line break */
     PL_CLI_JSON, /* an object a line */
 };

@@ -80,6 +80,9 @@ static enum pl_err open_tcp(
     struct pl_listener *l, const struct pl_listener_options *options, struct pl_diag *diag)
 {
     bool is_any = !options->host || !*options->host || strcmp(options->host, "*") == 0;
+    /* A name for loopback everywhere, also where no file and no server tells it. */
+    bool is_local = !is_any && strcmp(options->host, "localhost") == 0;
+    const char *host = is_any ? "::" : is_local ? "127.0.0.1" : options->host;
     char port[8];
     snprintf(port, sizeof port, "%u", options->port);
     const struct addrinfo hints = {
@@ -88,7 +91,7 @@ static enum pl_err open_tcp(
         .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
     };
     struct addrinfo *found = NULL;
-    int failed = getaddrinfo(is_any ? "::" : options->host, port, &hints, &found);
+    int failed = getaddrinfo(host, port, &hints, &found);
     if (failed && is_any)
         failed = getaddrinfo("0.0.0.0", port, &hints, &found);
     if (failed) {

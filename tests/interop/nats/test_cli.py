@@ -50,10 +50,11 @@ def json_holds_everything(server):
 
 def a_request_is_answered_by_a_command(server):
     with Process([server.binary, "reply", "up.*", "--command", "tr a-z A-Z; echo $PARLEY_SUBJECT",
-                  "--count", "2", "--server", server.url("nats", "nats")]) as reply:
+                  "--count", "3", "--server", server.url("nats", "nats")]) as reply:
         from harness import poll
         poll(lambda: "answering" in reply.stderr(), "for reply to be there")
         equal(_run(server, "request", "up.x", "abc", "--raw"), (0, b"ABCup.x\n\n", ""))
+        equal(_run(server, "request", "up.x", "a\\b\x1b\n"), (0, b"A\\B\\x1b\nup.x\n", ""))
         with Nats(server.url("nats", "nats")) as client:
             equal(client.request("up.y", "z").data, b"Zup.y\n")
         equal(reply.wait(), 0)

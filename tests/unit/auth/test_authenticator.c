@@ -206,8 +206,7 @@ TEST(an_unknown_user_costs_what_a_wrong_password_costs)
     double wrong = cpu_ms(auth, "bob", "x", 20), unknown = cpu_ms(auth, "eve", "x", 20);
     /* A bad token as the password of nobody takes that way too. */
     double token = cpu_ms(auth, "eve", "eyJhbGciOiJIUzI1NiJ9.e30.AAAA", 20);
-    /* Without a hash it would cost a hundredth; a loaded machine doubles what the same work costs.
-     */
+    /* Without a hash it would cost a hundredth; a loaded machine may double the same work. */
     CHECK(unknown > wrong / 4 && unknown < wrong * 4);
     CHECK(token > wrong / 4 && token < wrong * 4);
     pl_auth_free(auth);
