@@ -93,9 +93,7 @@ class NodeClient(Client):
     def __init__(self, script, *arguments):
         super().__init__()
         self.process = Process([node(), HERE / "node" / script, *arguments],
-                               env={"NODE_EXTRA_CA_CERTS": str(Certificates().ca),
-                                    # Before 20, Node tries one address of localhost.
-                                    "NODE_OPTIONS": "--dns-result-order=ipv4first"})
+                               env={"NODE_EXTRA_CA_CERTS": str(Certificates().ca)})
         self.events = collections.defaultdict(queue.Queue)
         self.answers = {}
         self.numbers = itertools.count(1)
@@ -293,7 +291,7 @@ class IoRedis(NodeClient):
 
 
 def mosquitto_arguments(address, ca=None):
-    arguments = ["-h", "localhost" if ca else address[0], "-p", address[1]]
+    arguments = ["-h", address[0], "-p", address[1]]
     return [*arguments, "--cafile", ca] if ca else arguments
 
 
@@ -523,7 +521,7 @@ class Paho(Client):
         more = {}
         if options.get("protocol") == paho.MQTTv5:
             more = {"clean_start": clean_start, "properties": properties}
-        self.client.connect("localhost" if ca else address[0], address[1], keepalive, **more)
+        self.client.connect(address[0], address[1], keepalive, **more)
         self.client.loop_start()
         try:
             self.connack = self.connected.get(timeout=TIMEOUT)

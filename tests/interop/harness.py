@@ -329,9 +329,9 @@ class Server:
         return (self.listener(name)["address"], self.port(name))
 
     def url(self, scheme, name, path=""):
-        """As clients want it: url("mqtt", "mqtt"), url("wss", "wss", "/nats"). Names localhost."""
-        host = "localhost" if scheme.endswith("s") and scheme != "nats" else "127.0.0.1"
-        return f"{scheme}://{host}:{self.port(name)}{path}"
+        """As clients want it: url("mqtt", "mqtt"), url("wss", "wss", "/nats")."""
+        # No name: a bare machine does not know localhost, and elsewhere it may be ::1 first.
+        return f"{scheme}://127.0.0.1:{self.port(name)}{path}"
 
     def get(self, path, listener="admin", headers=""):
         """(status, body) of a GET on the admin listener."""

@@ -29,7 +29,7 @@ def mqtt_5_and_nats_talk_over_encrypted_websocket(server):
 
 def mqtt_js_and_nats_js_talk_over_tls(server):
     with MqttJs(server.url("mqtts", "mqtts")) as mqtt, \
-            Nats(f"localhost:{server.port('natss')}", tls={}) as nats:
+            Nats(f"127.0.0.1:{server.port('natss')}", tls={}) as nats:
         equal(nats.info.get("tls_required"), True)
         _talk(mqtt, nats)
 
@@ -42,7 +42,7 @@ def paho_over_tls_and_nats_over_tcp_talk(server):
 
 def mosquitto_tools_and_ioredis_talk_over_tls(server):
     address = server.address("mqtts")
-    redis_address = ("localhost", server.port("rediss"))
+    redis_address = server.address("rediss")
     with MosquittoSub(address, "a/b", ca=server.ca) as sub, \
             IoRedis(redis_address, ca=server.ca) as redis, \
             IoRedis(redis_address, ca=server.ca) as talker:
@@ -69,7 +69,7 @@ def one_port_takes_every_protocol_by_its_first_bytes(server):
 
 def one_encrypted_port_takes_every_protocol_by_its_first_bytes(server):
     with MqttJs(server.url("mqtts", "wss")) as mqtt, \
-            IoRedis(("localhost", server.port("wss")), ca=server.ca) as redis:
+            IoRedis(server.address("wss"), ca=server.ca) as redis:
         redis.subscribe("x.y")
         mqtt.publish("x/y", "z")
         redis.expect("x.y", "z")
@@ -86,7 +86,7 @@ def large_messages_cross_over_websocket_and_tls(server):
     data = bytes(range(251)) * 2000  # 502,000 bytes
     with MqttJs(server.url("wss", "wss")) as mqtt, \
             NatsWs(server.url("ws", "shared")) as nats, \
-            Nats(f"localhost:{server.port('natss')}", tls={}) as tls:
+            Nats(f"127.0.0.1:{server.port('natss')}", tls={}) as tls:
         mqtt.subscribe("big")
         nats.subscribe("big")
         tls.subscribe("big")

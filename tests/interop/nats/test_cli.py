@@ -97,7 +97,7 @@ def help_is_there_for_each_command(server):
 
 
 def tls_is_checked(server):
-    where = f"tls://localhost:{server.port('natss')}"
+    where = f"tls://127.0.0.1:{server.port('natss')}"
     equal(_run(server, "pub", "a", "b", "--tls-ca", server.ca, url=where)[0], 0)
     code, _, said = _run(server, "pub", "a", "b", url=where)
     equal(code, 1)

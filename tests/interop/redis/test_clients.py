@@ -45,7 +45,7 @@ def redis_cli_starts_interactively(server):
 
 
 def redis_cli_over_tls(server):
-    address = ("localhost", server.port("rediss"))
+    address = server.address("rediss")
     arguments = ["--tls", "--cacert", server.ca]
     with RedisCliSubscribe(address, "subscribe", "tls.news", arguments=arguments) as channel:
         redis_cli(address, "publish", "tls.news", "hello", arguments=arguments)
