@@ -12,27 +12,12 @@ enum { DEFLATE_LEVEL = 1, DEFLATE_MEMORY = 8, BITS_MAX = 15, BITS_MIN = 8 };
 /* Cut off the end of a message by its sender, put back by its receiver. */
 static const uint8_t sync_tail[4] = {0x00, 0x00, 0xff, 0xff};
 
-static bool is_token_byte(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
 static bool is_token(struct pl_bytes text)
 {
     for (size_t i = 0; i < text.len; i++)
-        if (!is_token_byte(text.data[i]))
+        if (!pl_http_is_token_byte(text.data[i]))
             return false;
     return text.len != 0;
-}
-
-static struct pl_bytes trim(struct pl_bytes b)
-{
-    while (b.len && (b.data[0] == ' ' || b.data[0] == '\t'))
-        b = pl_bytes_from(b, 1);
-    while (b.len && (b.data[b.len - 1] == ' ' || b.data[b.len - 1] == '\t'))
-        b.len--;
-    return b;
 }
 
 /* Takes the text before the next ';' that is not in quotes. */
@@ -45,7 +30,7 @@ static struct pl_bytes next_part(struct pl_bytes *text)
             quoted = !quoted;
     struct pl_bytes part = {text->data, i};
     *text = pl_bytes_from(*text, i < text->len ? i + 1 : i);
-    return trim(part);
+    return pl_http_trim(part);
 }
 
 /* 8 to 15, without a leading zero (RFC 7692, section 7.1.2). */
@@ -93,8 +78,8 @@ static enum pl_err read_offer(struct pl_bytes rest, struct pl_deflate_terms *out
         struct pl_bytes part = next_part(&rest), name = part, value = PL_NO_BYTES;
         const uint8_t *equals = part.len ? memchr(part.data, '=', part.len) : NULL;
         if (equals) {
-            name = trim(pl_bytes_of(part.data, (size_t)(equals - part.data)));
-            value = trim(pl_bytes_from(part, (size_t)(equals - part.data) + 1));
+            name = pl_http_trim(pl_bytes_of(part.data, (size_t)(equals - part.data)));
+            value = pl_http_trim(pl_bytes_from(part, (size_t)(equals - part.data) + 1));
             if (value.len >= 2 && value.data[0] == '"' && value.data[value.len - 1] == '"')
                 value = pl_bytes_of(value.data + 1, value.len - 2);
             if (!is_token(value))

@@ -9,7 +9,7 @@ static bool is_alnum(uint8_t c)
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-static bool is_token_byte(uint8_t c)
+bool pl_http_is_token_byte(uint8_t c)
 {
     return is_alnum(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
 }
@@ -26,7 +26,7 @@ static bool is_value_byte(uint8_t c)
     return c == '\t' || (c >= ' ' && c != 0x7f);
 }
 
-static struct pl_bytes trim(struct pl_bytes b)
+struct pl_bytes pl_http_trim(struct pl_bytes b)
 {
     while (b.len && (b.data[0] == ' ' || b.data[0] == '\t'))
         b = pl_bytes_from(b, 1);
@@ -107,7 +107,7 @@ static enum pl_err read_request_line(struct head_parser *p, struct pl_http_reque
     if (err)
         return err;
     size_t i = 0;
-    while (i < line.len && is_token_byte(line.data[i]))
+    while (i < line.len && pl_http_is_token_byte(line.data[i]))
         i++;
     if (!i || i > 32 || i == line.len || line.data[i] != ' ')
         return refuse(p, i > 32 ? 501 : 400);
@@ -134,12 +134,12 @@ static enum pl_err read_header(
     struct head_parser *p, struct pl_bytes line, struct pl_http_request *out)
 {
     size_t i = 0;
-    while (i < line.len && is_token_byte(line.data[i]))
+    while (i < line.len && pl_http_is_token_byte(line.data[i]))
         i++;
     /* A folded line begins with white space, so it fails here as well. */
     if (!i || i == line.len || line.data[i] != ':')
         return refuse(p, 400);
-    struct pl_bytes value = trim(pl_bytes_from(line, i + 1));
+    struct pl_bytes value = pl_http_trim(pl_bytes_from(line, i + 1));
     for (size_t j = 0; j < value.len; j++)
         if (!is_value_byte(value.data[j]))
             return refuse(p, 400);
@@ -247,7 +247,7 @@ bool pl_http_next_element(struct pl_bytes *list, struct pl_bytes *out)
             else if (list->data[i] == '"')
                 quoted = !quoted;
         }
-        struct pl_bytes element = trim(pl_bytes_of(list->data, i));
+        struct pl_bytes element = pl_http_trim(pl_bytes_of(list->data, i));
         *list = pl_bytes_from(*list, i < list->len ? i + 1 : i);
         if (element.len) {
             *out = element;
@@ -277,7 +277,7 @@ struct pl_bytes pl_http_cookie(struct pl_bytes cookies, const char *name)
     while (cookies.len) {
         const uint8_t *end = memchr(cookies.data, ';', cookies.len);
         size_t len = end ? (size_t)(end - cookies.data) : cookies.len;
-        struct pl_bytes pair = trim(pl_bytes_of(cookies.data, len));
+        struct pl_bytes pair = pl_http_trim(pl_bytes_of(cookies.data, len));
         cookies = pl_bytes_from(cookies, end ? len + 1 : len);
         if (pair.len <= wanted.len || pair.data[wanted.len] != '=' ||
             !pl_bytes_starts(pair, wanted))
@@ -295,7 +295,7 @@ struct pl_bytes pl_http_bearer(struct pl_bytes authorization)
     if (authorization.len < 8 ||
         !pl_bytes_equal_nocase(pl_bytes_of(authorization.data, 7), PL_BYTES("bearer ")))
         return PL_NO_BYTES;
-    return trim(pl_bytes_from(authorization, 7));
+    return pl_http_trim(pl_bytes_from(authorization, 7));
 }
 
 enum pl_err pl_http_unescape(

@@ -349,16 +349,6 @@ enum pl_err pl_conn_start_tls(struct pl_conn *conn)
     return err;
 }
 
-const char *pl_conn_peer_subject(const struct pl_conn *conn)
-{
-    return pl_conn_is_tls(conn) ? pl_tls_layer_subject(conn->layers->tls) : "";
-}
-
-struct pl_bytes pl_conn_alpn(const struct pl_conn *conn)
-{
-    return pl_conn_is_tls(conn) ? pl_tls_layer_alpn(conn->layers->tls) : PL_NO_BYTES;
-}
-
 enum pl_err pl_tls_sniff(struct pl_bytes first)
 {
     /* A record of type handshake, of SSL 3.x as every version says (RFC 8446, section 5.1). */

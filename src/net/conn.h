@@ -99,11 +99,6 @@ void pl_conn_abort(struct pl_conn *conn, enum pl_err why);
 PL_MUST_USE enum pl_err pl_conn_start_tls(struct pl_conn *conn);
 /* Do these first bytes look like a ClientHello? PL_OK, PL_NEED_MORE, PL_MALFORMED. */
 PL_MUST_USE enum pl_err pl_tls_sniff(struct pl_bytes first);
-/* Of the client's certificate that our CA vouches for: its subject (RFC 4514); "" if there is none.
- * Lives with conn. */
-const char *pl_conn_peer_subject(const struct pl_conn *conn);
-/* The application protocol that was agreed on (ALPN), "" if none. */
-struct pl_bytes pl_conn_alpn(const struct pl_conn *conn);
 
 struct pl_websocket_options {
     bool is_stream;       /* payloads are one stream of bytes; else each message comes alone */

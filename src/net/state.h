@@ -252,8 +252,6 @@ bool pl_tls_layer_is_ready(const struct pl_tls_layer *tls);
 /* Encrypts layers->plain into layers->wire. */
 enum pl_err pl_tls_layer_encrypt(struct pl_conn *conn);
 void pl_tls_layer_goodbye(struct pl_conn *conn);
-const char *pl_tls_layer_subject(struct pl_tls_layer *tls);
-struct pl_bytes pl_tls_layer_alpn(const struct pl_tls_layer *tls);
 
 /* ws_layer.c */
 void pl_ws_layer_free(struct pl_conn *conn);

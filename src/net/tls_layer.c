@@ -22,7 +22,6 @@ struct pl_tls_layer {
     struct pl_tls_loaded *loaded; /* one reference */
     const uint8_t *in;            /* borrowed during feed */
     size_t in_len;
-    char *subject; /* owned; NULL: none, or not asked for yet */
     uint8_t refusals;
     bool is_ready;  /* the handshake is done */
     bool is_broken; /* GnuTLS must not be asked again */
@@ -94,7 +93,6 @@ void pl_tls_layer_free(struct pl_tls_layer *tls)
     if (tls->session)
         gnutls_deinit(tls->session);
     pl_tls_loaded_unref(tls->loaded);
-    gnutls_free(tls->subject);
     pl_free(tls);
 }
 
@@ -234,29 +232,4 @@ enum pl_err pl_tls_layer_encrypt(struct pl_conn *conn)
 void pl_tls_layer_goodbye(struct pl_conn *conn)
 {
     (void)gnutls_bye(conn->layers->tls->session, GNUTLS_SHUT_WR);
-}
-
-const char *pl_tls_layer_subject(struct pl_tls_layer *tls)
-{
-    if (tls->subject || !tls->is_ready)
-        return tls->subject ? tls->subject : "";
-    unsigned count = 0;
-    const gnutls_datum_t *certs = gnutls_certificate_get_peers(tls->session, &count);
-    gnutls_x509_crt_t cert;
-    gnutls_datum_t dn = {0};
-    if (!certs || !count || gnutls_x509_crt_init(&cert) < 0)
-        return "";
-    if (gnutls_x509_crt_import(cert, &certs[0], GNUTLS_X509_FMT_DER) >= 0 &&
-        gnutls_x509_crt_get_dn3(cert, &dn, 0) >= 0)
-        tls->subject = (char *)dn.data;
-    gnutls_x509_crt_deinit(cert);
-    return tls->subject ? tls->subject : "";
-}
-
-struct pl_bytes pl_tls_layer_alpn(const struct pl_tls_layer *tls)
-{
-    gnutls_datum_t chosen;
-    if (!tls->is_ready || gnutls_alpn_get_selected_protocol(tls->session, &chosen) < 0)
-        return PL_NO_BYTES;
-    return pl_bytes_of(chosen.data, chosen.size);
 }

@@ -246,12 +246,9 @@ static inline enum pl_err harness_step(
         break;
     case 'W':
         *out_used = 1;
-        snprintf(text, sizeof text, "%s %s [%s] [%.*s] %.*s",
-            pl_conn_is_tls(conn) ? "tls" : "clear",
-            pl_conn_is_websocket(conn) ? "websocket" : "stream", pl_conn_peer_subject(conn),
-            (int)pl_conn_alpn(conn).len,
-            pl_conn_alpn(conn).len ? (const char *)pl_conn_alpn(conn).data : "",
-            (int)pl_conn_address(conn).len, (const char *)pl_conn_address(conn).data);
+        snprintf(text, sizeof text, "%s %s %.*s", pl_conn_is_tls(conn) ? "tls" : "clear",
+            pl_conn_is_websocket(conn) ? "websocket" : "stream", (int)pl_conn_address(conn).len,
+            (const char *)pl_conn_address(conn).data);
         return harness_say(conn, text);
     default:
         break;
