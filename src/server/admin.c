@@ -61,7 +61,7 @@ static json_t *json_bytes(struct pl_bytes bytes)
 
 static void send_json(struct pl_answer *answer, json_t *root)
 {
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    char *text = root ? json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : NULL;
     size_t len = text ? strlen(text) : 0;
     char *body = text ? pl_alloc_copy(text, len) : NULL;
     pl_answer_send(answer, body ? 200 : 503, json_content, body, body ? len : 0);
