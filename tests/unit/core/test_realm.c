@@ -573,7 +573,7 @@ static void answered_behind(uint32_t before, bool by_will)
     struct probe *a = probe_new(&w, 0), *b = probe_new(&w, 0);
     struct probe_sub *subs[GROUPS + 1] = {0};
     for (int i = 0; i < GROUPS; i++) {
-        char queue[8];
+        char queue[16];
         (void)snprintf(queue, sizeof queue, "g%d", i);
         subs[i] = probe_subscribe(a, "x", (struct probe_sub_options){.queue = queue});
     }
