@@ -498,7 +498,8 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         pl_backlog_drop(w, item->sub);
         break;
     case PL_DONE_LEAVE:
-        if (item->err)
+        /* One that asked to leave asked for nothing after that. */
+        if (item->err || !s->has_left)
             pl_session_drop_ops(w, s);
         s->has_left = true;
         s->state = PL_SESSION_LEFT;

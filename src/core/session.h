@@ -112,16 +112,18 @@ struct pl_session {
     struct pl_mailbox *mailbox;                /* of one with a name */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
     struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
-    uint32_t sub_count;        /* under the lock */
-    uint32_t claims;           /* how often it was resumed; under the lock */
-    uint32_t tenure;           /* the same, as its owner knows; its reactor */
-    uint32_t identities;       /* counts changes of identity; its reactor, under the lock */
-    uint8_t state;             /* enum pl_session_state; its reactor */
-    bool is_ending;            /* ended() was called or is due; its reactor */
-    bool is_in_realm;          /* under the lock */
-    bool was_removed;          /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
-    bool has_left;             /* leave was asked for; its reactor */
-    uint8_t ending_why;        /* enum pl_err; its reactor */
+    /* Compilers read neighbours at once, so what the lock guards and what the reactor owns stand in
+     * words apart. */
+    uint32_t sub_count;  /* under the lock */
+    uint32_t claims;     /* how often it was resumed; under the lock */
+    uint32_t identities; /* counts changes of identity; its reactor, under the lock */
+    bool is_in_realm;    /* under the lock */
+    bool was_removed;    /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
+    uint32_t tenure;     /* claims, as its owner knows; its reactor */
+    uint8_t state;       /* enum pl_session_state; its reactor */
+    bool is_ending;      /* ended() was called or is due; its reactor */
+    bool has_left;       /* leave was asked for; its reactor */
+    uint8_t ending_why;  /* enum pl_err; its reactor */
     struct pl_session *ending_next; /* the worker's list; its reactor */
     void *open_request;             /* the login or claim that is open; its reactor */
     void *about;                    /* the server's: what /connections tells of it. Borrowed */

@@ -38,6 +38,7 @@ struct probe {
     struct pl_output out;
     struct probe *became; /* a claim was answered with this older session */
     bool has_left, is_kept_attached;
+    bool frees_itself; /* when it has left, as protocols do */
     bool asks_at_once; /* publishes to a.x on the session that it was given, at once */
     enum pl_err asked_err;
     size_t received, log_len;
@@ -107,6 +108,13 @@ static void probe_deliver(
             PL_OK);
 }
 
+static inline void probe_free(struct probe *p)
+{
+    pl_session_done(&p->core);
+    pl_output_done(&p->out);
+    free(p);
+}
+
 static void probe_complete(struct pl_session *s, const struct pl_completion *done)
 {
     struct probe *p = PL_CONTAINER(s, struct probe, core);
@@ -144,6 +152,8 @@ static void probe_complete(struct pl_session *s, const struct pl_completion *don
     }
     if (done->kind == PL_DONE_LEAVE)
         p->has_left = true;
+    if (p->has_left && p->frees_itself)
+        probe_free(p);
 }
 
 static void probe_ended(struct pl_session *s, enum pl_err why)
@@ -267,13 +277,6 @@ static inline struct probe *probe_claim(struct world *w, uint32_t worker, const 
     };
     pl_session_claim(&p->core, &claim, 0);
     return p;
-}
-
-static inline void probe_free(struct probe *p)
-{
-    pl_session_done(&p->core);
-    pl_output_done(&p->out);
-    free(p);
 }
 
 struct probe_sub_options {

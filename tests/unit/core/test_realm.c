@@ -464,6 +464,19 @@ TEST(a_withdrawn_right_ends_the_session_that_uses_it)
     world_done(&w);
 }
 
+TEST(new_rights_come_too_late_for_a_session_that_goes_in_the_same_turn)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 0, NULL, 0);
+    world_run(&w);
+    a->frees_itself = true;
+    pl_realm_review(w.realm, &w.workers[0], give_identity, w.identity);
+    pl_session_detach(&a->core, false); /* nothing stays of it */
+    world_run(&w);
+    world_done(&w);
+}
+
 TEST(each_slow_policy_does_what_it_says)
 {
     struct world w;
