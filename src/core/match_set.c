@@ -75,10 +75,9 @@ static bool may_have(
         if (tests & PL_TEST_DOLLAR && sub->pattern->spares_dollar)
             return false;
     }
-    if (sub->flags & PL_SUB_RECOVERING && is_logged)
+    if (sub->is_recovering && is_logged)
         return false;
-    return !(sub->flags & PL_SUB_FILTERED) ||
-           pl_identity_may_receive(sub->session->identity, subject);
+    return !sub->is_filtered || pl_identity_may_receive(sub->session->identity, subject);
 }
 
 /* The struct and the begin of the text behind it. */

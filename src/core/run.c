@@ -285,8 +285,7 @@ static void step_replay(struct pl_runner *r, struct pl_replay_job *job)
     struct pl_message **kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *kept) : NULL;
     uint32_t count = 0;
     for (size_t i = 0; kept && i < n; i++) {
-        if (sub->flags & PL_SUB_FILTERED &&
-            !pl_identity_may_receive(sub->session->identity, found[i]->subject))
+        if (sub->is_filtered && !pl_identity_may_receive(sub->session->identity, found[i]->subject))
             continue;
         kept[count] = pl_message_keep(found[i]);
         count += kept[count] != NULL;
@@ -304,8 +303,8 @@ static void step_replay(struct pl_runner *r, struct pl_replay_job *job)
     job->is_over = true;
     sub->job = NULL;
     job->sub = NULL;
-    if (sub->flags & PL_SUB_RECOVERING) {
-        sub->flags &= (uint8_t)~PL_SUB_RECOVERING;
+    if (sub->is_recovering) {
+        sub->is_recovering = false;
         pl_matcher_touch(realm->matcher);
         r->last = NULL;
     }
@@ -348,8 +347,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
         bool filtered = false;
         if (!pl_identity_may_subscribe(s->identity, sub->pattern, &filtered))
             err = PL_DENIED;
-        sub->flags =
-            (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED : sub->flags & ~PL_SUB_FILTERED);
+        sub->is_filtered = filtered;
     }
     if (!err && s->sub_count >= realm->limits.subscriptions_max)
         err = PL_LIMIT;
@@ -361,7 +359,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
             job->sub = NULL;
             sub->job = job = NULL;
         } else if (job && job->is_history) {
-            sub->flags |= PL_SUB_RECOVERING;
+            sub->is_recovering = true;
         }
         err = pl_matcher_add(realm->matcher, sub);
     }
@@ -425,8 +423,7 @@ static void run_identity(struct pl_runner *r, const struct pl_op *op)
     for (struct pl_subscription *sub = s->subs; sub; sub = sub->session_next) {
         bool filtered = false;
         revoked |= !pl_identity_may_subscribe(identity, sub->pattern, &filtered);
-        sub->flags =
-            (uint8_t)(filtered ? sub->flags | PL_SUB_FILTERED : sub->flags & ~PL_SUB_FILTERED);
+        sub->is_filtered = filtered;
     }
     pl_heap_remove(&r->realm->deadlines, &s->expiry);
     if (identity->expires_unix_ms != PL_NEVER) {

@@ -278,7 +278,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     sub->backlog = NULL;
     sub->job = NULL;
     sub->dropped = 0;
-    sub->flags &= PL_SUB_NO_LOCAL | PL_SUB_QUEUE_BY_NAME | PL_SUB_CAN_REPLY;
+    sub->is_filtered = sub->is_recovering = false;
     struct pl_op *op = add_op(s, PL_OP_SUBSCRIBE);
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
@@ -296,8 +296,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
         op->err = PL_DENIED;
     else if (wants_replay && !(sub->job = new_replay(s, sub, options)))
         op->err = PL_NO_MEMORY;
-    if (filtered)
-        sub->flags |= PL_SUB_FILTERED;
+    sub->is_filtered = filtered;
     if (op->err == PL_DENIED)
         pl_count(&s->worker->counters.denied, 1);
     if (op->err)
@@ -498,9 +497,8 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         pl_backlog_drop(w, item->sub);
         break;
     case PL_DONE_LEAVE:
-        /* One that asked to leave asked for nothing after that. */
-        if (item->err || !s->has_left)
-            pl_session_drop_ops(w, s);
+        /* Who parted without leaving may have been asked for since: given other rights, or ended. */
+        pl_session_drop_ops(w, s);
         s->has_left = true;
         s->state = PL_SESSION_LEFT;
         pl_backlog_drop_session(w, s);

@@ -29,9 +29,7 @@ enum pl_replay { PL_REPLAY_NONE, PL_REPLAY_RETAINED, PL_REPLAY_HISTORY };
 enum pl_subscription_flags {
     PL_SUB_NO_LOCAL = 1,      /* not what its own session published */
     PL_SUB_QUEUE_BY_NAME = 2, /* its queue group is one slot for all patterns (NATS) */
-    PL_SUB_FILTERED = 4,      /* a deny pattern intersects: asked per subject (core) */
-    PL_SUB_RECOVERING = 8,    /* reads the log, is not delivered to (under the lock) */
-    PL_SUB_CAN_REPLY = 16,    /* whoever stands behind it can answer a request */
+    PL_SUB_CAN_REPLY = 4,     /* whoever stands behind it can answer a request */
 };
 
 struct pl_subscription {
@@ -44,12 +42,14 @@ struct pl_subscription {
     uint8_t replay;             /* enum pl_replay */
     uint8_t qos;                /* 0, 1, 2: the most it wants */
     uint8_t protocol_bits;      /* the protocol's own */
+    uint8_t flags;              /* enum pl_subscription_flags */
 
     /* The core's. What matching reads stands in the first 64 bytes. */
-    uint8_t flags;    /* enum pl_subscription_flags; the first two and CAN_REPLY by the protocol */
-    uint8_t worker;   /* index of the session's worker, as matching sees it; under the lock */
-    uint32_t node;    /* where it stands in the matcher */
-    uint32_t dropped; /* messages that the slow policy dropped; its reactor */
+    uint8_t worker;     /* index of the session's worker, as matching sees it; under the lock */
+    bool is_filtered;   /* a deny pattern intersects: asked per subject; under the lock */
+    bool is_recovering; /* reads the log, is not delivered to; under the lock */
+    uint32_t node;      /* where it stands in the matcher */
+    uint32_t dropped;   /* messages that the slow policy dropped; its reactor */
     struct pl_session *session;
     struct pl_subscription *node_next, **node_at;       /* list of its tree node; under the lock */
     struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */

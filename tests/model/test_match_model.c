@@ -148,7 +148,7 @@ static bool make_random(struct model *m)
     m->sub.worker = (uint8_t)roll(3);
     m->sub.form = roll(3);
     m->sub.flags = (uint8_t)(roll(4) ? 0 : PL_SUB_NO_LOCAL);
-    m->sub.flags |= m->denied ? PL_SUB_FILTERED : 0;
+    m->sub.is_filtered = m->denied;
     if (!roll(3)) {
         snprintf(m->queue, sizeof m->queue, "q%u", roll(3));
         m->sub.queue = pl_bytes_text(m->queue);

@@ -262,11 +262,11 @@ TEST(who_may_not_receive_a_subject_is_not_in_its_set)
     struct pl_session session = {.ops = &ops_a, .identity = identity};
     struct pl_subscription *s = prepare(">");
     s->session = &session;
-    s->flags = PL_SUB_FILTERED;
+    s->is_filtered = true;
     CHECK_EQ(pl_matcher_add(matcher, s), PL_OK);
     s = prepare(">");
     s->session = &session;
-    s->flags = PL_SUB_FILTERED;
+    s->is_filtered = true;
     s->queue = PL_BYTES("q");
     CHECK_EQ(pl_matcher_add(matcher, s), PL_OK);
     CHECK_EQ(match("open.a")->receivers, 2);
@@ -279,11 +279,11 @@ TEST(a_recovering_subscription_is_left_out_of_what_is_logged)
 {
     begin();
     struct pl_subscription *s = prepare("a.>");
-    s->flags = PL_SUB_RECOVERING;
+    s->is_recovering = true;
     CHECK_EQ(pl_matcher_add(matcher, s), PL_OK);
     CHECK_EQ(pl_matcher_match(matcher, PL_BYTES("a.b"), true)->receivers, 0);
     CHECK_EQ(pl_matcher_match(matcher, PL_BYTES("a.c"), false)->receivers, 1);
-    s->flags = 0;
+    s->is_recovering = false;
     pl_matcher_touch(matcher);
     CHECK_EQ(pl_matcher_match(matcher, PL_BYTES("a.b"), true)->receivers, 1);
     end();

@@ -477,6 +477,28 @@ TEST(new_rights_come_too_late_for_a_session_that_goes_in_the_same_turn)
     world_done(&w);
 }
 
+static enum pl_err end_it(
+    void *context, const struct pl_identity *now, struct pl_identity **out)
+{
+    (void)context;
+    (void)now;
+    (void)out;
+    return PL_REVOKED;
+}
+
+TEST(an_end_comes_too_late_for_a_session_that_goes_in_the_same_turn)
+{
+    struct world w;
+    world_init(&w, 1);
+    struct probe *a = probe_claim(&w, 0, "dev", false, 0, NULL, 0);
+    world_run(&w);
+    a->frees_itself = true;
+    pl_realm_review(w.realm, &w.workers[0], end_it, NULL);
+    pl_session_detach(&a->core, false);
+    world_run(&w);
+    world_done(&w);
+}
+
 TEST(each_slow_policy_does_what_it_says)
 {
     struct world w;
