@@ -115,7 +115,8 @@ static struct nats_sub *find_reply_sub(struct nats_session *s, struct pl_bytes r
         struct nats_sub *sub = PL_CONTAINER(e, struct nats_sub, entry);
         if (s->reply_steps++ > NATS_REPLY_STEPS_MAX)
             return NULL;
-        if (!sub->core.queue.len && pl_pattern_matches(sub->core.pattern, reply))
+        /* One that was asked for after the request hears nothing of it, and may be refused. */
+        if (sub->is_live && !sub->core.queue.len && pl_pattern_matches(sub->core.pattern, reply))
             return s->reply_sub = sub;
     }
     return NULL;

@@ -65,6 +65,7 @@ struct nats_sub {
     uint64_t delivered;
     uint32_t max;     /* UNSUB with a number; 0: none */
     bool is_listed;   /* stands in the session's map */
+    bool is_live;     /* the core has said that it is; a refused one never is */
     bool is_spent;    /* max is reached: nothing is delivered any more */
     bool is_closing;  /* PL_DONE_UNSUBSCRIBE is due */
     bool has_headers; /* its client takes HMSG */

@@ -135,6 +135,7 @@ void nats_on_subscribed(struct nats_session *s, const struct pl_completion *done
 {
     struct nats_sub *sub = (struct nats_sub *)done->sub;
     s->open_count--;
+    sub->is_live = !done->err;
     if (s->nl && done->err)
         refuse(s, sub, done->err, done->token);
     else if (s->nl && s->verbose)

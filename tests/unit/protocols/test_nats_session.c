@@ -382,6 +382,25 @@ TEST(a_refused_subscription_may_have_been_given_a_number)
     place_done(&place);
 }
 
+TEST(a_request_is_not_answered_by_what_is_asked_for_behind_it)
+{
+    struct place place;
+    place_init(&place, &pl_nats_protocol);
+    struct pl_pattern *pattern = NULL;
+    pl_identity_unref(place.identity);
+    place.identity = pl_identity_new();
+    place.identity->expires_unix_ms = PL_NEVER;
+    CHECK_EQ(pl_pattern_parse(PL_BYTES("no.one"), &pattern), PL_OK);
+    CHECK_EQ(pl_identity_add_pattern(place.identity, PL_PUBLISH, false, pattern), PL_OK);
+    CHECK_EQ(pl_pattern_parse(PL_BYTES("r"), &pattern), PL_OK);
+    CHECK_EQ(pl_identity_add_pattern(place.identity, PL_PUBLISH, false, pattern), PL_OK);
+    struct peer *p = quiet_peer(&place);
+    CHECK_STR(ask(p, "PUB no.one r 0\r\n\r\nSUB r 1\r\nPING\r\n"),
+        "-ERR 'Permissions Violation for Subscription to \"r\"'\r\nPONG\r\n");
+    CHECK_STR(ask(p, "PUB no.one _INBOX.a 0\r\n\r\nSUB _INBOX.a 1\r\nPING\r\n"), "PONG\r\n");
+    place_done(&place);
+}
+
 TEST(silence_is_asked_about_and_then_ends)
 {
     struct place place;
