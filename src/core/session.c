@@ -497,7 +497,8 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         pl_backlog_drop(w, item->sub);
         break;
     case PL_DONE_LEAVE:
-        /* Who parted without leaving may have been asked for since: given other rights, or ended. */
+        /* Who parted without leaving may have been asked for since: given other rights, or ended.
+         */
         pl_session_drop_ops(w, s);
         s->has_left = true;
         s->state = PL_SESSION_LEFT;

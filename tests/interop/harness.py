@@ -366,8 +366,10 @@ class Server:
             self.signal(signal.SIGTERM)
         code = self.wait()
         log = self.log_file.read_text(errors="replace")
-        if code != 0 or SANITIZER_REPORT.search(log):
-            raise Failure(f"parley ended with {code}:\n{log[-20000:]}")
+        report = SANITIZER_REPORT.search(log)
+        if code != 0 or report:
+            log = log[report.start():][:20000] if report else log[-20000:]
+            raise Failure(f"parley ended with {code}:\n{log}")
 
     def remove(self):
         self.kill()

@@ -477,8 +477,7 @@ TEST(new_rights_come_too_late_for_a_session_that_goes_in_the_same_turn)
     world_done(&w);
 }
 
-static enum pl_err end_it(
-    void *context, const struct pl_identity *now, struct pl_identity **out)
+static enum pl_err end_it(void *context, const struct pl_identity *now, struct pl_identity **out)
 {
     (void)context;
     (void)now;
