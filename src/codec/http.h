@@ -60,7 +60,7 @@ PL_MUST_USE enum pl_err pl_http_sniff(struct pl_bytes first);
 /* May it stand in a token (RFC 9110, section 5.6.2)? */
 bool pl_http_is_token_byte(uint8_t c);
 /* Without the spaces and tabs around it. */
-struct pl_bytes pl_http_trim(struct pl_bytes text);
+struct pl_bytes pl_http_trim(struct pl_bytes b);
 
 /* The value of the first header of that name; data NULL if there is none. name: any case. */
 struct pl_bytes pl_http_header(const struct pl_http_request *request, const char *name);
