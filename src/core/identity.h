@@ -14,7 +14,9 @@
 #include "core/pattern.h"
 #include "core/subscription.h"
 
-enum pl_action { PL_PUBLISH, PL_SUBSCRIBE, PL_ACTION_COUNT };
+/* A role that says nothing of calls may call what it may publish, and register what it may
+ * subscribe: a request is a publication, its responder a subscriber, in protocols without calls. */
+enum pl_action { PL_PUBLISH, PL_SUBSCRIBE, PL_CALL, PL_REGISTER, PL_ACTION_COUNT };
 
 /* Allow and deny lists of one action. No allow list that matches: refused. Deny wins. */
 struct pl_rights {
@@ -37,6 +39,13 @@ struct pl_identity {
     uint64_t expires_unix_ms; /* PL_NEVER: never */
     uint8_t replay;           /* enum pl_replay: the role's default for new subscriptions */
     bool has_replay;          /* false: the listener's decides */
+    bool is_server;           /* reserved names are its own */
+    bool has_trust;           /* its publications and calls carry `trust` */
+    bool may_disclose;        /* may ask that others are told who it is; a role's key, true */
+    bool is_disclosed;        /* others are always told who it is; a role's key */
+    uint32_t trust;
+    struct pl_bytes authorizer; /* procedure that is asked for each action; empty: the rights
+                                   decide */
     const struct pl_attribute *attributes; /* claims as text: "user_id", "handler" … */
     uint32_t attribute_count;
     struct pl_rights rights[PL_ACTION_COUNT];
@@ -65,9 +74,27 @@ PL_MUST_USE enum pl_err pl_identity_add_pattern(struct pl_identity *identity, en
  * may_receive   a message of this name, over a subscription that was allowed.
  */
 bool pl_identity_may_publish(const struct pl_identity *identity, struct pl_bytes name);
+bool pl_identity_may_call(const struct pl_identity *identity, struct pl_bytes name);
+bool pl_identity_may_register(const struct pl_identity *identity, const struct pl_pattern *pattern);
 bool pl_identity_may_subscribe(
     const struct pl_identity *identity, const struct pl_pattern *pattern, bool *out_filtered);
 bool pl_identity_may_receive(const struct pl_identity *identity, struct pl_bytes name);
+
+/*
+ * A login in two steps: the authenticator answers PL_CHALLENGED and leaves the challenge with the
+ * session (pl_session.challenge) until the next pl_session_login on it, which brings the response.
+ */
+struct pl_challenge {
+    struct pl_bytes method;                  /* the one of the client's that was chosen */
+    const struct pl_challenge_field *fields; /* what the client needs to answer */
+    uint32_t field_count;
+};
+
+struct pl_challenge_field {
+    const char *name;
+    struct pl_bytes text; /* or, if text.data is NULL, … */
+    uint64_t number;
+};
 
 /* What a client showed. All borrowed during the call. */
 struct pl_credentials {
@@ -78,6 +105,18 @@ struct pl_credentials {
     struct pl_bytes address; /* the peer's IP address as text, for slowing guesses */
     const char *protocol;    /* "mqtt", "nats" … */
     const char *listener;    /* name of the listener that it came in by */
+    struct pl_bytes realm;   /* that the client asks for; empty: the listener's */
+    /* Of clients that choose among methods of authentication (empty: those above count alone). */
+    const struct pl_bytes *methods; /* in the client's order */
+    uint32_t method_count;
+    const struct pl_attribute *extra; /* what comes with the methods or with the response, as text:
+                                         "pubkey", "nonce", "channel_binding" … */
+    uint32_t extra_count;
+    bool is_response;            /* to the session's challenge … */
+    struct pl_bytes response;    /* … this */
+    struct pl_bytes cookie;      /* that this client was given at an earlier connection */
+    struct pl_bytes certificate; /* DER, of a client whose TLS connection showed one; empty */
+    struct pl_bytes channel_id;  /* tls-unique of the connection, 32 bytes hashed; empty */
     bool is_ambient_allowed; /* a right that comes by itself (anonymous) may be given: the Origin
                                 and Host checks passed */
 };

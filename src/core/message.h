@@ -16,11 +16,30 @@
 #include "base/bytes.h"
 #include "base/heap.h"
 
-/* The form in which the payload came (DESIGN: messages). */
-enum pl_format { PL_FORMAT_BYTES, PL_FORMAT_TEXT, PL_FORMAT_JSON };
+/*
+ * The form in which the payload came (DESIGN: messages). ARGUMENTS: a list and maybe a dictionary
+ * as they stand in a WAMP message of that serializer (codec/wamp.h); empty: none.
+ */
+enum pl_format {
+    PL_FORMAT_BYTES,
+    PL_FORMAT_TEXT,
+    PL_FORMAT_JSON,
+    PL_FORMAT_ARGUMENTS, /* plus enum pl_serializer: JSON, MessagePack, CBOR */
+    PL_FORMAT_LAST = PL_FORMAT_ARGUMENTS + 2,
+};
 
 struct pl_header {
     struct pl_bytes name, value;
+};
+
+struct pl_audience;
+
+/* Who published, or calls, as receivers may be told. */
+struct pl_author {
+    uint64_t id; /* pl_session_public_id; 0: not to be told */
+    struct pl_bytes user, role;
+    bool has_trust;
+    uint32_t trust; /* the role's trust level */
 };
 
 /* What most messages have not. */
@@ -29,7 +48,11 @@ struct pl_properties {
     struct pl_bytes correlation;
     const struct pl_header *headers; /* in the order in which they came; crosses protocols */
     uint32_t header_count;
-    uint64_t expires_ms; /* monotonic; PL_NEVER: never. A relative rest is computed at delivery */
+    uint64_t expires_ms;   /* monotonic; PL_NEVER: never. A relative rest is computed at delivery */
+    struct pl_bytes error; /* an answer that is an error: its URI */
+    bool is_progress;      /* an answer after which more come */
+    const struct pl_audience *audience; /* NULL: everyone */
+    const struct pl_author *from;       /* NULL: not to be told */
 };
 
 struct pl_message {
@@ -46,8 +69,10 @@ struct pl_message {
     bool retain;                            /* the publisher asked to retain it */
     uint8_t hops;                           /* forwards between realms and engines so far */
     bool grants_reply;                      /* a receiver may publish to reply once */
+    bool spares_publisher;                  /* its own session does not get it */
     bool is_kept;                           /* stands on the heap, counted */
     _Atomic(struct pl_message *) kept;      /* the counted copy of one in a batch, once made */
+    _Atomic(struct pl_shared *) plain;      /* see pl_message_plain; once made */
     atomic_uint refs;                       /* of a kept one */
 };
 
@@ -57,6 +82,12 @@ PL_MUST_USE struct pl_message *pl_message_keep(const struct pl_message *message)
 struct pl_message *pl_message_unref(struct pl_message *message);
 /* For the batch that owns a message that is not kept: drops its hold on the counted copy. */
 void pl_message_done(struct pl_message *message);
+/*
+ * The payload as protocols without arguments carry it (DESIGN section 2, "From WAMP"): the payload
+ * itself, unless it is ARGUMENTS; then it is made at the first call and kept with the message.
+ * Lives as long as the message. Any thread. No memory: empty.
+ */
+struct pl_bytes pl_message_plain(const struct pl_message *message);
 /* Bytes that a kept copy holds, for limits. */
 size_t pl_message_size(const struct pl_message *message);
 

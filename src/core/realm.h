@@ -73,6 +73,10 @@ typedef enum pl_err pl_review_fn(
 void pl_realm_review(
     struct pl_realm *realm, struct pl_worker *worker, pl_review_fn *fn, void *context);
 
+/* Who is told what happens in the realm (ops->noticed); one, or NULL. Set by the server before
+ * anyone joins; the observer joins first and leaves last. */
+void pl_realm_set_observer(struct pl_realm *realm, struct pl_session *observer);
+
 /* Ends every session that `choose` says yes to (under the lock) with `why`; returns how many. On a
  * worker's thread. */
 typedef bool pl_choose_fn(void *context, const struct pl_session *session);

@@ -510,6 +510,9 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
     case PL_DONE_CLAIM:
     case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
+    case PL_DONE_REGISTER:
+    case PL_DONE_UNREGISTER:
+    case PL_DONE_LOG:
         break;
     }
     s->ops->complete(s, &done);

@@ -26,6 +26,7 @@
 
 #include "base/map.h"
 #include "base/output.h"
+#include "core/call.h"
 #include "core/history.h"
 #include "core/identity.h"
 #include "core/message.h"
@@ -35,6 +36,8 @@ struct pl_realm;
 struct pl_worker;
 struct pl_mailbox;
 struct pl_session;
+struct pl_call;
+struct pl_exchange;
 
 enum pl_done {
     PL_DONE_LOGIN,       /* err: PL_BAD_LOGIN, PL_EXPIRED …; PL_OK: realm and identity are set */
@@ -45,6 +48,9 @@ enum pl_done {
     PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
     PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
     PL_DONE_FENCE,       /* all that was asked for before has been answered and delivered */
+    PL_DONE_REGISTER,    /* callee, id; on an error it is the protocol's to free */
+    PL_DONE_UNREGISTER,  /* callee: nothing refers to it any more, free it */
+    PL_DONE_LOG,         /* messages, see pl_session_read_log */
     PL_DONE_LEAVE,       /* the session is out of the realm; free it and its subscriptions. err: why
                             the core ended it; PL_OK: it was asked for */
 };
@@ -56,9 +62,14 @@ struct pl_completion {
     enum pl_err err;
     uint64_t token;     /* what the request was given */
     uint32_t receivers; /* PUBLISH: targets plus queue slots that matched */
+    uint64_t id;        /* PUBLISH: pl_publication_public_id; REGISTER: of the registration */
     struct pl_subscription *sub;
+    struct pl_callee *callee;
     struct pl_session *session; /* CLAIM */
-    struct pl_cursor cursor;    /* SUBSCRIBE: where the log stood */
+    struct pl_cursor cursor;    /* SUBSCRIBE: where the log stood; LOG: where to go on */
+    const struct pl_message *const *messages; /* LOG; borrowed */
+    uint32_t message_count;
+    bool is_end; /* LOG: there is nothing behind cursor */
 };
 
 enum pl_origin { PL_ORIGIN_LIVE, PL_ORIGIN_RETAINED, PL_ORIGIN_HISTORY };
@@ -74,7 +85,35 @@ struct pl_run {
     struct pl_cursor cursor; /* epoch of the realm's log; a message's cursor is (epoch, offset) */
 };
 
-/* What the core asks of anyone who takes part: protocol, engine, trigger, embedder. */
+enum pl_notice_kind {
+    PL_NOTICE_JOINED,
+    PL_NOTICE_LEFT,
+    PL_NOTICE_SUBSCRIBED,
+    PL_NOTICE_UNSUBSCRIBED,
+    PL_NOTICE_REGISTERED,
+    PL_NOTICE_UNREGISTERED,
+};
+
+/* What an observer is told of sessions that have a card, in the realm's order. */
+struct pl_notice {
+    uint8_t kind;           /* enum pl_notice_kind */
+    bool is_first, is_last; /* REGISTERED, UNREGISTERED: of its registration */
+    uint64_t session;       /* pl_session_public_id */
+    uint64_t time_unix_ms;
+    struct pl_shared *card;           /* the session's; borrowed */
+    const struct pl_pattern *pattern; /* of a subscription or registration */
+    struct pl_registration_facts registration;
+};
+
+/* A word from one session to another; kind and bytes are their protocol's. */
+struct pl_word {
+    uint64_t from; /* pl_session_public_id */
+    uint32_t kind;
+    struct pl_bytes bytes;
+};
+
+/* What the core asks of anyone who takes part: protocol, engine, trigger, embedder. Who never asks
+ * for what an op answers has NULL there. */
 struct pl_session_ops {
     const char *name; /* of the protocol, for people */
     /* Appends one message's frame for all subscriptions of sub's form. Pure: no session state. It
@@ -93,6 +132,21 @@ struct pl_session_ops {
      * session that goes on, the session must be without a connection when this returns (out NULL):
      * it may belong to another reactor then. */
     void (*ended)(struct pl_session *session, enum pl_err why);
+
+    /* A call for one of its callees. */
+    void (*invoke)(struct pl_session *session, const struct pl_invocation *invocation);
+    /* The invocation is not wanted any more. KILL: its answer still counts. */
+    void (*interrupt)(
+        struct pl_session *session, uint64_t invocation, enum pl_cancel mode, enum pl_err why);
+    void (*answer)(struct pl_session *session, const struct pl_result *result);
+    /* Another took its place (PL_CALLEE_FORCED): it is as after pl_session_unregister, and
+     * PL_DONE_UNREGISTER follows. */
+    void (*unregistered)(struct pl_session *session, struct pl_callee *callee);
+    /* Who is answered by it reads too slowly (true), or reads again: do not read its peer until
+     * then. Called only when it changes. */
+    void (*press)(struct pl_session *session, bool is_on);
+    void (*told)(struct pl_session *session, const struct pl_word *word);
+    void (*noticed)(struct pl_session *session, const struct pl_notice *notice);
 };
 
 enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEFT };
@@ -106,8 +160,16 @@ struct pl_session {
     struct pl_output *out;        /* of its connection; NULL: detached */
     uint64_t id;                  /* unique in the process, given by init */
 
+    struct pl_shared *card; /* one reference, set before joining: what observers are told
+                               of it. NULL: they are told nothing. Freed by done */
+    const struct pl_attribute *attributes; /* for audiences; the protocol's own, its reactor */
+    uint32_t attribute_count;
+
     /* The core's. */
     struct pl_subscription *subs;              /* under the lock */
+    struct pl_callee *callees;                 /* under the lock */
+    struct pl_call *calls_made, *calls_taken;  /* open ones; under the lock */
+    uint64_t invocations;                      /* numbers given out; under the lock */
     struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
     struct pl_mailbox *mailbox;                /* of one with a name */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
@@ -124,9 +186,11 @@ struct pl_session {
     bool is_ending;      /* ended() was called or is due; its reactor */
     bool has_left;       /* leave was asked for; its reactor */
     uint8_t ending_why;  /* enum pl_err; its reactor */
-    struct pl_session *ending_next; /* the worker's list; its reactor */
-    void *open_request;             /* the login or claim that is open; its reactor */
-    void *about;                    /* the server's: what /connections tells of it. Borrowed */
+    struct pl_session *ending_next;       /* the worker's list; its reactor */
+    void *open_request;                   /* the login or claim that is open; its reactor */
+    const struct pl_challenge *challenge; /* after PL_CHALLENGED; in `exchange` */
+    struct pl_exchange *exchange;         /* the authenticator's, until the next login or done */
+    void *about; /* the server's: what /connections tells of it. Borrowed */
 };
 
 /* Zeroes and fills. out may be NULL. */
@@ -224,6 +288,27 @@ enum pl_publish_flags {
  */
 enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *draft,
     struct pl_shared *buffer, unsigned flags, uint64_t token);
+
+/*
+ * Ids as strangers may see them: 1 to 2^53, unique in the process (of a publication: in its realm),
+ * in no order that tells how many there are. A bijection of the inner id under the worker's, or the
+ * realm's, secret seed.
+ */
+uint64_t pl_session_public_id(const struct pl_session *s);
+uint64_t pl_publication_public_id(const struct pl_realm *realm, const struct pl_message *message);
+
+/* ops->told of the session with that public id in this one's realm, in the realm's order. Nobody
+ * there: nothing happens. Bytes are copied. */
+void pl_session_tell(struct pl_session *s, uint64_t to_public_id, const struct pl_word *word);
+
+/* What a card tells has changed: observers get it with later notices. The reference is moved. */
+void pl_session_set_card(struct pl_session *s, struct pl_shared *card_moved);
+
+/* Reads the realm's log without a subscription: PL_DONE_LOG with at most `max` (1 to 1000) messages
+ * that the pattern matches and this session may receive, behind `from` (an unknown epoch: from the
+ * start). The pattern is borrowed. */
+void pl_session_read_log(struct pl_session *s, struct pl_pattern *pattern, struct pl_cursor from,
+    uint32_t max, uint64_t token);
 
 /* Memory that lives as long as the batch that the session appends to now. For escaped subjects,
  * headers and properties of drafts. */

@@ -589,6 +589,13 @@ static uint16_t code_of(enum pl_err why)
     case PL_KICKED:
     case PL_SLOW_CONSUMER:
     case PL_TIMEOUT:
+    case PL_CANCELED:
+    case PL_CALLEE_GONE:
+    case PL_NO_CALLEE:
+    case PL_NO_PARTS:
+    case PL_CHALLENGED:
+    case PL_NO_REALM:
+    case PL_NO_METHOD:
     case PL_NO_RESPONDERS:
     case PL_NOT_FOUND:
     case PL_EXISTS:

@@ -117,6 +117,9 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
     case PL_DONE_JOIN:
     case PL_DONE_REPLAY:
     case PL_DONE_FENCE:
+    case PL_DONE_REGISTER:
+    case PL_DONE_UNREGISTER:
+    case PL_DONE_LOG:
         return;
     }
 }

@@ -296,6 +296,9 @@ static void on_complete(struct pl_session *core, const struct pl_completion *don
     case PL_DONE_LEAVE:
         session_free(s);
         break;
+    case PL_DONE_REGISTER:
+    case PL_DONE_UNREGISTER:
+    case PL_DONE_LOG:
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
         break; /* sessions have no names, and nothing tells a client that a replay is over */

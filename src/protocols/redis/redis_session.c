@@ -213,6 +213,9 @@ static void redis_complete(struct pl_session *session, const struct pl_completio
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
     case PL_DONE_FENCE:
+    case PL_DONE_REGISTER:
+    case PL_DONE_UNREGISTER:
+    case PL_DONE_LOG:
         return;
     }
     if (link && done->token == PL_REDIS_ANSWERS)

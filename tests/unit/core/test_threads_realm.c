@@ -108,6 +108,9 @@ static void on_complete(struct pl_session *s, const struct pl_completion *done)
     case PL_DONE_REPLAY:
     case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
+    case PL_DONE_REGISTER:
+    case PL_DONE_UNREGISTER:
+    case PL_DONE_LOG:
         break;
     }
 }
