@@ -24,7 +24,7 @@
  * Between the three forms everything travels unharmed but: NaN and infinities (null in JSON);
  * binary, in JSON the string "\u0000" and base64, both ways; keys that are no strings, in JSON the
  * decimal digits of integers (others: the item is malformed there); CBOR's tags, which are skipped;
- * CBOR's undefined, which is null; MessagePack's extensions, which are malformed; a float that is
+ * CBOR's undefined, which is null; MessagePack's extensions, which are binary; a float that is
  * integral stays a float ("2.0").
  *
  * Pure: no allocation but from the caller's arena and writer.
