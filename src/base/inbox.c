@@ -3,8 +3,8 @@
 void pl_inbox_init(struct pl_inbox *inbox)
 {
     inbox->head = inbox->tail = NULL;
-    inbox->sleeping = false;
     atomic_init(&inbox->has_posts, false);
+    atomic_init(&inbox->sleeping, false);
     pthread_mutex_init(&inbox->lock, NULL);
 }
 
@@ -22,11 +22,9 @@ bool pl_inbox_push(struct pl_inbox *inbox, struct pl_post *post)
     else
         inbox->head = post;
     inbox->tail = post;
-    bool wake = inbox->sleeping;
-    inbox->sleeping = false;
-    atomic_store_explicit(&inbox->has_posts, true, memory_order_release);
+    atomic_store(&inbox->has_posts, true);
     pthread_mutex_unlock(&inbox->lock);
-    return wake;
+    return atomic_load(&inbox->sleeping) && atomic_exchange(&inbox->sleeping, false);
 }
 
 struct pl_post *pl_inbox_take(struct pl_inbox *inbox)
@@ -43,16 +41,14 @@ struct pl_post *pl_inbox_take(struct pl_inbox *inbox)
 
 bool pl_inbox_sleep(struct pl_inbox *inbox)
 {
-    pthread_mutex_lock(&inbox->lock);
-    inbox->sleeping = !inbox->head;
-    bool sleeps = inbox->sleeping;
-    pthread_mutex_unlock(&inbox->lock);
-    return sleeps;
+    atomic_store(&inbox->sleeping, true);
+    if (!atomic_load(&inbox->has_posts))
+        return true;
+    atomic_store_explicit(&inbox->sleeping, false, memory_order_relaxed);
+    return false;
 }
 
 void pl_inbox_wake(struct pl_inbox *inbox)
 {
-    pthread_mutex_lock(&inbox->lock);
-    inbox->sleeping = false;
-    pthread_mutex_unlock(&inbox->lock);
+    atomic_store_explicit(&inbox->sleeping, false, memory_order_relaxed);
 }

@@ -21,8 +21,9 @@ struct pl_post {
 struct pl_inbox {
     pthread_mutex_t lock;
     struct pl_post *head, *tail; /* guarded by lock */
-    bool sleeping;               /* guarded by lock */
-    atomic_bool has_posts;       /* a hint that the reader reads without the lock */
+    /* Each side writes its own and then reads the other's, so that one of them sees the other. */
+    atomic_bool has_posts; /* written under the lock */
+    atomic_bool sleeping;
 };
 
 void pl_inbox_init(struct pl_inbox *inbox);

@@ -42,17 +42,20 @@ struct pl_reactor {
     uv_check_t check;
     uv_idle_t idle; /* active: the next poll does not wait */
     uv_async_t async;
-    uv_timer_t timer; /* does nothing but end a poll in time for the heap's next */
+    uv_poll_t
+        timer; /* of timer_fd, which does nothing but end a poll in time for the heap's next */
     const struct pl_reactor_ops *ops;
     void *context;
     struct pl_output_pool *outputs;
     struct pl_inbox inbox;
     struct pl_heap heap; /* of pl_timer and pl_conn deadlines */
     uint64_t now_ms;
-    uint64_t ended_ms;    /* when the last turn was over */
-    uint64_t timer_at_ms; /* what `timer` is set to; PL_NEVER: not */
-    bool in_turn;         /* ops->begin was called, the turn is not over */
-    bool more;            /* something is left to do: the next poll does not wait */
+    uint64_t ended_ms;                    /* when the last turn was over */
+    uint64_t timer_at_ms;                 /* what `timer` is set to; PL_NEVER: not */
+    uint64_t unix_ahead_ms, unix_next_ms; /* Unix time beyond now_ms, and when that is looked up */
+    int timer_fd;
+    bool in_turn; /* ops->begin was called, the turn is not over */
+    bool more;    /* something is left to do: the next poll does not wait */
     bool stopping;
     struct pl_post stop_post;
     struct pl_conn *due, **due_at; /* connections that want care when the turn ends */
