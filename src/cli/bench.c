@@ -38,7 +38,7 @@ static const char help[] =
     "      --window N       messages on their way per publisher (default 1000; request: 64)\n"
     "      --rate N         publish N messages a second in all, instead of as fast as they go\n"
     "      --json           the result as an object\n"
-    "      --quiet          no progress line\n" PL_CLIENT_HELP;
+    "      --quiet          no progress line\n" PL_NATS_CLIENT_HELP;
 
 enum {
     OPTION_PUBLISHERS = PL_OPTION_OWN,
@@ -63,25 +63,25 @@ struct stamp {
 };
 
 struct publisher {
-    struct pl_client *client;
+    struct pl_nats_client *client;
     char subject[64], inbox[PL_CLI_INBOX_MAX];
     uint64_t sent, finished; /* finished: delivered to all its subscribers, or answered */
     uint64_t delivered;      /* to any of its subscribers */
 };
 
 struct subscriber {
-    struct pl_client *client;
+    struct pl_nats_client *client;
     struct publisher *of;
     uint64_t expected; /* the next number */
 };
 
 struct bench {
-    struct pl_client_options server;
+    struct pl_nats_client_options server;
     enum mode mode;
     uint64_t publishers, subscribers, size, count, seconds, window, rate;
     bool json, quiet;
 
-    struct pl_client *clients[CLIENTS_MAX];
+    struct pl_nats_client *clients[CLIENTS_MAX];
     size_t client_count;
     struct publisher *pubs;
     struct subscriber *subs;
@@ -92,15 +92,15 @@ struct bench {
     struct pl_histogram latency;
 };
 
-static int broken(const struct pl_client *c)
+static int broken(const struct pl_nats_client *c)
 {
-    return pl_cli_fail("bench", "%s", pl_client_error(c));
+    return pl_cli_fail("bench", "%s", pl_nats_client_error(c));
 }
 
-static bool connect_one(struct bench *b, struct pl_client **out)
+static bool connect_one(struct bench *b, struct pl_nats_client **out)
 {
     struct pl_diag diag = {0};
-    if (pl_client_open(&b->server, out, &diag)) {
+    if (pl_nats_client_open(&b->server, out, &diag)) {
         (void)pl_cli_fail("bench", "%s", diag.text);
         return false;
     }
@@ -108,10 +108,10 @@ static bool connect_one(struct bench *b, struct pl_client **out)
     return true;
 }
 
-static bool subscribe(struct pl_client *c, const char *subject)
+static bool subscribe(struct pl_nats_client *c, const char *subject)
 {
-    if (pl_client_subscribe(c, pl_bytes_text(subject), PL_NO_BYTES, 1) == PL_OK &&
-        pl_client_sync(c, 5000) == PL_OK)
+    if (pl_nats_client_subscribe(c, pl_bytes_text(subject), PL_NO_BYTES, 1) == PL_OK &&
+        pl_nats_client_sync(c, 5000) == PL_OK)
         return true;
     (void)broken(c);
     return false;
@@ -148,10 +148,10 @@ static bool connect_all(struct bench *b)
 
 static bool publish_one(struct bench *b, struct publisher *p)
 {
-    struct stamp stamp = {pl_client_now_ns(), p->sent++};
+    struct stamp stamp = {pl_nats_client_now_ns(), p->sent++};
     memcpy(b->payload, &stamp, sizeof stamp);
     b->sent++;
-    return pl_client_publish(p->client, pl_bytes_text(p->subject),
+    return pl_nats_client_publish(p->client, pl_bytes_text(p->subject),
                b->mode == MODE_REQUEST ? pl_bytes_text(p->inbox) : PL_NO_BYTES, PL_NO_BYTES,
                pl_bytes_of(b->payload, b->size)) == PL_OK;
 }
@@ -173,7 +173,7 @@ static bool is_over(const struct bench *b, uint64_t now_ns)
 /* True: all that fits was published; more can only follow when something came. */
 static bool publish_some(struct bench *b)
 {
-    uint64_t now_ns = pl_client_now_ns(), due = due_by_rate(b, now_ns);
+    uint64_t now_ns = pl_nats_client_now_ns(), due = due_by_rate(b, now_ns);
     for (size_t i = 0; i < b->publishers; i++) {
         struct publisher *p = &b->pubs[i];
         for (int n = 0; n < BURST && due && !is_over(b, now_ns); n++, due--) {
@@ -186,7 +186,7 @@ static bool publish_some(struct bench *b)
     return true;
 }
 
-static bool read_stamp(const struct pl_client_event *event, struct stamp *out)
+static bool read_stamp(const struct pl_nats_client_event *event, struct stamp *out)
 {
     if (event->payload.len < sizeof *out)
         return false;
@@ -194,8 +194,8 @@ static bool read_stamp(const struct pl_client_event *event, struct stamp *out)
     return true;
 }
 
-static void on_delivery(
-    struct bench *b, struct subscriber *s, const struct pl_client_event *event, uint64_t now_ns)
+static void on_delivery(struct bench *b, struct subscriber *s,
+    const struct pl_nats_client_event *event, uint64_t now_ns)
 {
     struct stamp stamp;
     if (!read_stamp(event, &stamp))
@@ -207,7 +207,8 @@ static void on_delivery(
     s->expected = stamp.number + 1;
     b->received++;
     if (b->mode == MODE_REQUEST) {
-        (void)!pl_client_publish(s->client, event->reply, PL_NO_BYTES, PL_NO_BYTES, event->payload);
+        (void)!pl_nats_client_publish(
+            s->client, event->reply, PL_NO_BYTES, PL_NO_BYTES, event->payload);
         return;
     }
     pl_histogram_add(&b->latency, now_ns - stamp.sent_ns);
@@ -219,14 +220,14 @@ static void on_delivery(
 /* An exit code, or -1: go on. */
 static int take_events(struct bench *b)
 {
-    struct pl_client_event event;
-    uint64_t now_ns = pl_client_now_ns();
+    struct pl_nats_client_event event;
+    uint64_t now_ns = pl_nats_client_now_ns();
     for (size_t i = 0; i < b->sub_count; i++) {
-        while (pl_client_next(b->subs[i].client, &event)) {
-            if (event.kind == PL_CLIENT_ERROR)
+        while (pl_nats_client_next(b->subs[i].client, &event)) {
+            if (event.kind == PL_NATS_CLIENT_ERROR)
                 return pl_cli_fail(
                     "bench", "%.*s", (int)event.text.len, (const char *)event.text.data);
-            if (event.kind != PL_CLIENT_MESSAGE)
+            if (event.kind != PL_NATS_CLIENT_MESSAGE)
                 continue;
             if (b->mode == MODE_REQUEST)
                 b->subs[i].expected = 0; /* many ask: no one order */
@@ -239,11 +240,11 @@ static int take_events(struct bench *b)
     for (size_t i = 0; i < b->publishers; i++) {
         struct publisher *p = &b->pubs[i];
         struct stamp stamp;
-        while (pl_client_next(p->client, &event)) {
-            if (event.kind == PL_CLIENT_ERROR)
+        while (pl_nats_client_next(p->client, &event)) {
+            if (event.kind == PL_NATS_CLIENT_ERROR)
                 return pl_cli_fail(
                     "bench", "%.*s", (int)event.text.len, (const char *)event.text.data);
-            if (event.kind != PL_CLIENT_MESSAGE || !read_stamp(&event, &stamp))
+            if (event.kind != PL_NATS_CLIENT_MESSAGE || !read_stamp(&event, &stamp))
                 continue;
             b->disordered += stamp.number != p->finished;
             pl_histogram_add(&b->latency, now_ns - stamp.sent_ns);
@@ -255,7 +256,7 @@ static int take_events(struct bench *b)
 
 static void tell_progress(struct bench *b)
 {
-    uint64_t now_ns = pl_client_now_ns(), done = b->latency.count;
+    uint64_t now_ns = pl_nats_client_now_ns(), done = b->latency.count;
     if (b->quiet || now_ns < b->told_ns + SECOND_NS)
         return;
     double seconds = (double)(now_ns - b->told_ns) / 1e9;
@@ -276,11 +277,11 @@ static bool is_finished(const struct bench *b)
 
 static int measure(struct bench *b)
 {
-    b->start_ns = b->told_ns = pl_client_now_ns();
+    b->start_ns = b->told_ns = pl_nats_client_now_ns();
     b->end_ns = b->seconds ? b->start_ns + b->seconds * SECOND_NS : UINT64_MAX;
     uint64_t gave_up_ns = 0;
     for (;;) {
-        uint64_t now_ns = pl_client_now_ns();
+        uint64_t now_ns = pl_nats_client_now_ns();
         if (is_over(b, now_ns)) {
             if (!gave_up_ns)
                 gave_up_ns = now_ns + DRAIN_NS * SECOND_NS;
@@ -289,9 +290,9 @@ static int measure(struct bench *b)
         } else if (!publish_some(b)) {
             return pl_cli_fail("bench", "out of memory");
         }
-        enum pl_err err = pl_client_wait(b->clients, b->client_count, b->rate ? 1 : 100);
+        enum pl_err err = pl_nats_client_wait(b->clients, b->client_count, b->rate ? 1 : 100);
         for (size_t i = 0; err && i < b->client_count; i++)
-            if (strcmp(pl_client_error(b->clients[i]), "the connection failed") != 0)
+            if (strcmp(pl_nats_client_error(b->clients[i]), "the connection failed") != 0)
                 return broken(b->clients[i]);
         if (err)
             return broken(b->clients[0]);
@@ -317,7 +318,7 @@ static int report(struct bench *b)
         const char *name;
         double share;
     } points[] = {{"p50", .5}, {"p90", .9}, {"p99", .99}, {"p99.9", .999}};
-    double seconds = (double)(pl_client_now_ns() - b->start_ns) / 1e9;
+    double seconds = (double)(pl_nats_client_now_ns() - b->start_ns) / 1e9;
     const struct pl_histogram *h = &b->latency;
     uint64_t expected = b->sent * (b->mode == MODE_FANOUT ? b->sub_count : 1);
     uint64_t missing = expected > h->count ? expected - h->count : 0;
@@ -403,7 +404,7 @@ static int read_args(struct bench *b, int argc, char **argv)
         {"rate", required_argument, NULL, OPTION_RATE},
         {"json", no_argument, NULL, OPTION_JSON},
         {"quiet", no_argument, NULL, OPTION_QUIET},
-        PL_CLIENT_OPTIONS,
+        PL_NATS_CLIENT_OPTIONS,
         {0},
     };
     int option;
@@ -440,7 +441,7 @@ static int read_args(struct bench *b, int argc, char **argv)
         case 'h':
             return fputs(help, stdout) < 0 ? PL_EXIT_FAILED : PL_EXIT_OK;
         default:
-            ok = pl_client_option(&b->server, option, optarg);
+            ok = pl_nats_client_option(&b->server, option, optarg);
         }
     }
     return ok ? read_mode(b, argc, argv) : PL_EXIT_USAGE;
@@ -463,7 +464,7 @@ int pl_cmd_bench(int argc, char **argv)
             code = report(b);
     }
     for (size_t i = 0; i < b->client_count; i++)
-        pl_client_close(b->clients[i]);
+        pl_nats_client_close(b->clients[i]);
     pl_free(b->pubs);
     pl_free(b->subs);
     pl_free(b->payload);

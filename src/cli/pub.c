@@ -19,12 +19,12 @@ static const char help[] =
     "      --ttl SECONDS    not delivered any more after that\n"
     "  -r, --reply SUBJECT  where answers go\n"
     "  -n, --count N        publish it N times\n"
-    "      --stdin-lines    each line of the standard input is a message\n" PL_CLIENT_HELP;
+    "      --stdin-lines    each line of the standard input is a message\n" PL_NATS_CLIENT_HELP;
 
 enum { OPTION_CONTENT_TYPE = PL_OPTION_OWN, OPTION_TTL, OPTION_LINES };
 
 struct pub {
-    struct pl_client_options server;
+    struct pl_nats_client_options server;
     struct pl_cli_head head;
     const char *subject, *payload, *reply;
     uint64_t count;
@@ -34,33 +34,34 @@ struct pub {
 enum { QUEUED_MAX = 1 << 20, ANSWER_MS = 10000 };
 
 /* Lets the server catch up when much is queued. An exit code. */
-static int flush_some(struct pl_client *c)
+static int flush_some(struct pl_nats_client *c)
 {
-    struct pl_client_event event;
-    while (pl_client_queued(c) > QUEUED_MAX) {
-        if (pl_client_wait(&c, 1, ANSWER_MS))
-            return pl_cli_fail("pub", "%s", pl_client_error(c));
-        while (pl_client_next(c, &event))
-            if (event.kind == PL_CLIENT_ERROR)
+    struct pl_nats_client_event event;
+    while (pl_nats_client_queued(c) > QUEUED_MAX) {
+        if (pl_nats_client_wait(&c, 1, ANSWER_MS))
+            return pl_cli_fail("pub", "%s", pl_nats_client_error(c));
+        while (pl_nats_client_next(c, &event))
+            if (event.kind == PL_NATS_CLIENT_ERROR)
                 return pl_cli_fail(
                     "pub", "%.*s", (int)event.text.len, (const char *)event.text.data);
     }
     return PL_EXIT_OK;
 }
 
-static int send_one(struct pub *pub, struct pl_client *c, struct pl_bytes payload)
+static int send_one(struct pub *pub, struct pl_nats_client *c, struct pl_bytes payload)
 {
     struct pl_bytes head = pl_cli_head_block(&pub->head);
-    uint32_t max = pl_client_info(c)->max_payload;
+    uint32_t max = pl_nats_client_info(c)->max_payload;
     if (head.len + payload.len > max)
         return pl_cli_fail("pub", "the message has %zu bytes, and the server takes %u",
             head.len + payload.len, max);
-    if (pl_client_publish(c, pl_bytes_text(pub->subject), pl_bytes_text(pub->reply), head, payload))
+    if (pl_nats_client_publish(
+            c, pl_bytes_text(pub->subject), pl_bytes_text(pub->reply), head, payload))
         return pl_cli_fail("pub", "out of memory");
     return flush_some(c);
 }
 
-static int send_lines(struct pub *pub, struct pl_client *c)
+static int send_lines(struct pub *pub, struct pl_nats_client *c)
 {
     char *line = NULL;
     size_t cap = 0;
@@ -70,27 +71,27 @@ static int send_lines(struct pub *pub, struct pl_client *c)
         if (len && line[len - 1] == '\n')
             len--;
         code = send_one(pub, c, pl_bytes_of(line, (size_t)len));
-        struct pl_client *one = c;
-        if (!code && pl_client_wait(&one, 1, 0)) /* a line is sent when it is there */
-            code = pl_cli_fail("pub", "%s", pl_client_error(c));
+        struct pl_nats_client *one = c;
+        if (!code && pl_nats_client_wait(&one, 1, 0)) /* a line is sent when it is there */
+            code = pl_cli_fail("pub", "%s", pl_nats_client_error(c));
     }
     free(line);
     return code;
 }
 
-static int send_all(struct pub *pub, struct pl_client *c)
+static int send_all(struct pub *pub, struct pl_nats_client *c)
 {
     if (pub->by_lines)
         return send_lines(pub, c);
     uint8_t *memory = NULL;
     struct pl_bytes payload = pl_bytes_text(pub->payload);
     if (!pub->payload || strcmp(pub->payload, "-") == 0) {
-        memory = pl_cli_read_all(stdin, pl_client_info(c)->max_payload, &payload.len);
+        memory = pl_cli_read_all(stdin, pl_nats_client_info(c)->max_payload, &payload.len);
         if (!memory)
             return pl_cli_fail("pub",
                 "the standard input is longer than the %u bytes that the "
                 "server takes",
-                pl_client_info(c)->max_payload);
+                pl_nats_client_info(c)->max_payload);
         payload.data = memory;
     }
     int code = PL_EXIT_OK;
@@ -102,15 +103,15 @@ static int send_all(struct pub *pub, struct pl_client *c)
 
 static int run(struct pub *pub)
 {
-    struct pl_client *c;
+    struct pl_nats_client *c;
     struct pl_diag diag = {0};
-    if (pl_client_open(&pub->server, &c, &diag))
+    if (pl_nats_client_open(&pub->server, &c, &diag))
         return pl_cli_fail("pub", "%s", diag.text);
     int code = send_all(pub, c);
     /* A refusal comes before the answer to this. */
-    if (!code && pl_client_sync(c, ANSWER_MS))
-        code = pl_cli_fail("pub", "%s", pl_client_error(c));
-    pl_client_close(c);
+    if (!code && pl_nats_client_sync(c, ANSWER_MS))
+        code = pl_cli_fail("pub", "%s", pl_nats_client_error(c));
+    pl_nats_client_close(c);
     return code;
 }
 
@@ -124,7 +125,7 @@ static int read_args(struct pub *pub, int argc, char **argv)
         {"reply", required_argument, NULL, 'r'},
         {"count", required_argument, NULL, 'n'},
         {"stdin-lines", no_argument, NULL, OPTION_LINES},
-        PL_CLIENT_OPTIONS,
+        PL_NATS_CLIENT_OPTIONS,
         {0},
     };
     int option;
@@ -157,7 +158,7 @@ static int read_args(struct pub *pub, int argc, char **argv)
         case 'h':
             return fputs(help, stdout) < 0 ? PL_EXIT_FAILED : PL_EXIT_OK;
         default:
-            if (!pl_client_option(&pub->server, option, optarg))
+            if (!pl_nats_client_option(&pub->server, option, optarg))
                 return PL_EXIT_USAGE;
         }
     }

@@ -29,12 +29,12 @@ static const char help[] =
     "  -H, --header 'K: V'  add a header to the answer; again for more\n"
     "\n"
     "If a command fails, the answer is empty and has the headers Nats-Service-Error and\n"
-    "Nats-Service-Error-Code: 500.\n" PL_CLIENT_HELP;
+    "Nats-Service-Error-Code: 500.\n" PL_NATS_CLIENT_HELP;
 
 enum { OPTION_TEXT = PL_OPTION_OWN };
 
 struct reply {
-    struct pl_client_options server;
+    struct pl_nats_client_options server;
     struct pl_cli_head head;
     const char *pattern, *queue, *command, *text;
     uint64_t count; /* 0: no limit */
@@ -97,7 +97,7 @@ static uint8_t *converse(int to, int from, struct pl_bytes request, size_t max, 
 
 /* NULL: it failed. */
 static uint8_t *run_command(
-    const struct reply *r, const struct pl_client_event *request, size_t max, size_t *out_len)
+    const struct reply *r, const struct pl_nats_client_event *request, size_t max, size_t *out_len)
 {
     int in[2], out[2];
     if (pipe2(in, O_CLOEXEC))
@@ -130,53 +130,54 @@ static uint8_t *run_command(
 }
 
 static enum pl_err answer(
-    struct reply *r, struct pl_client *c, const struct pl_client_event *request)
+    struct reply *r, struct pl_nats_client *c, const struct pl_nats_client_event *request)
 {
     struct pl_bytes head = pl_cli_head_block(&r->head);
     if (r->echo)
-        return pl_client_publish(
+        return pl_nats_client_publish(
             c, request->reply, PL_NO_BYTES, head.len ? head : request->head, request->payload);
     if (r->text)
-        return pl_client_publish(c, request->reply, PL_NO_BYTES, head, pl_bytes_text(r->text));
+        return pl_nats_client_publish(c, request->reply, PL_NO_BYTES, head, pl_bytes_text(r->text));
     size_t len;
-    uint8_t *text = run_command(r, request, pl_client_info(c)->max_payload - head.len, &len);
+    uint8_t *text = run_command(r, request, pl_nats_client_info(c)->max_payload - head.len, &len);
     if (text) {
         enum pl_err err =
-            pl_client_publish(c, request->reply, PL_NO_BYTES, head, pl_bytes_of(text, len));
+            pl_nats_client_publish(c, request->reply, PL_NO_BYTES, head, pl_bytes_of(text, len));
         pl_free(text);
         return err;
     }
     (void)pl_cli_fail("reply", "the command failed for a request to %.*s",
         (int)request->subject.len, (const char *)request->subject.data);
-    return pl_client_publish(c, request->reply, PL_NO_BYTES,
+    return pl_nats_client_publish(c, request->reply, PL_NO_BYTES,
         PL_BYTES("NATS/1.0\r\nNats-Service-Error: the command failed\r\n"
                  "Nats-Service-Error-Code: 500\r\n\r\n"),
         PL_NO_BYTES);
 }
 
-static int serve(struct reply *r, struct pl_client *c)
+static int serve(struct reply *r, struct pl_nats_client *c)
 {
     uint64_t answered = 0;
-    if (pl_client_subscribe(c, pl_bytes_text(r->pattern), pl_bytes_text(r->queue), 1) ||
-        pl_client_ping(c))
+    if (pl_nats_client_subscribe(c, pl_bytes_text(r->pattern), pl_bytes_text(r->queue), 1) ||
+        pl_nats_client_ping(c))
         return pl_cli_fail("reply", "out of memory");
     for (;;) {
-        if (pl_client_wait(&c, 1, -1))
-            return pl_cli_fail("reply", "%s", pl_client_error(c));
-        struct pl_client_event event;
-        while (pl_client_next(c, &event)) {
-            if (event.kind == PL_CLIENT_ERROR)
+        if (pl_nats_client_wait(&c, 1, -1))
+            return pl_cli_fail("reply", "%s", pl_nats_client_error(c));
+        struct pl_nats_client_event event;
+        while (pl_nats_client_next(c, &event)) {
+            if (event.kind == PL_NATS_CLIENT_ERROR)
                 return pl_cli_fail(
                     "reply", "%.*s", (int)event.text.len, (const char *)event.text.data);
-            if (event.kind == PL_CLIENT_PONG)
-                (void)fprintf(stderr, "answering %s at %s\n", r->pattern, pl_client_name(c));
-            if (event.kind != PL_CLIENT_MESSAGE || !event.reply.len)
+            if (event.kind == PL_NATS_CLIENT_PONG)
+                (void)fprintf(stderr, "answering %s at %s\n", r->pattern, pl_nats_client_name(c));
+            if (event.kind != PL_NATS_CLIENT_MESSAGE || !event.reply.len)
                 continue;
             if (answer(r, c, &event))
                 return pl_cli_fail("reply", "out of memory");
             if (++answered == r->count)
-                return pl_client_sync(c, 5000) ? pl_cli_fail("reply", "%s", pl_client_error(c))
-                                               : PL_EXIT_OK;
+                return pl_nats_client_sync(c, 5000)
+                           ? pl_cli_fail("reply", "%s", pl_nats_client_error(c))
+                           : PL_EXIT_OK;
         }
     }
 }
@@ -191,7 +192,7 @@ static int read_args(struct reply *r, int argc, char **argv)
         {"queue", required_argument, NULL, 'q'},
         {"count", required_argument, NULL, 'n'},
         {"header", required_argument, NULL, 'H'},
-        PL_CLIENT_OPTIONS,
+        PL_NATS_CLIENT_OPTIONS,
         {0},
     };
     int option;
@@ -220,7 +221,7 @@ static int read_args(struct reply *r, int argc, char **argv)
         case 'h':
             return fputs(help, stdout) < 0 ? PL_EXIT_FAILED : PL_EXIT_OK;
         default:
-            if (!pl_client_option(&r->server, option, optarg))
+            if (!pl_nats_client_option(&r->server, option, optarg))
                 return PL_EXIT_USAGE;
         }
     }
@@ -237,15 +238,15 @@ static int read_args(struct reply *r, int argc, char **argv)
 int pl_cmd_reply(int argc, char **argv)
 {
     struct reply r = {0};
-    struct pl_client *c;
+    struct pl_nats_client *c;
     struct pl_diag diag = {0};
     int code = read_args(&r, argc, argv);
     (void)signal(SIGPIPE, SIG_IGN);
-    if (code < 0 && pl_client_open(&r.server, &c, &diag)) {
+    if (code < 0 && pl_nats_client_open(&r.server, &c, &diag)) {
         code = pl_cli_fail("reply", "%s", diag.text);
     } else if (code < 0) {
         code = serve(&r, c);
-        pl_client_close(c);
+        pl_nats_client_close(c);
     }
     pl_cli_head_done(&r.head);
     return code;

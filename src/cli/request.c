@@ -21,12 +21,12 @@ static const char help[] =
     "      --headers        headers too, below their answer\n"
     "\n"
     "Without these an answer is printed as text; bytes that are none are escaped "
-    "(\\x00).\n" PL_CLIENT_HELP;
+    "(\\x00).\n" PL_NATS_CLIENT_HELP;
 
 enum { OPTION_JSON = PL_OPTION_OWN, OPTION_RAW, OPTION_HEADERS };
 
 struct request {
-    struct pl_client_options server;
+    struct pl_nats_client_options server;
     struct pl_cli_head head;
     const char *subject, *payload;
     uint64_t count, timeout_ms;
@@ -34,23 +34,23 @@ struct request {
     bool headers;
 };
 
-static int await_answers(struct request *r, struct pl_client *c)
+static int await_answers(struct request *r, struct pl_nats_client *c)
 {
-    uint64_t end_ms = pl_client_now_ns() / 1000000 + r->timeout_ms, seen = 0;
+    uint64_t end_ms = pl_nats_client_now_ns() / 1000000 + r->timeout_ms, seen = 0;
     for (;;) {
-        uint64_t now_ms = pl_client_now_ns() / 1000000;
+        uint64_t now_ms = pl_nats_client_now_ns() / 1000000;
         if (now_ms >= end_ms)
             return seen ? pl_cli_fail("request", "%llu of %llu answers came in time",
                               (unsigned long long)seen, (unsigned long long)r->count)
                         : pl_cli_fail("request", "no answer in time");
-        if (pl_client_wait(&c, 1, (int64_t)(end_ms - now_ms)))
-            return pl_cli_fail("request", "%s", pl_client_error(c));
-        struct pl_client_event event;
-        while (pl_client_next(c, &event)) {
-            if (event.kind == PL_CLIENT_ERROR)
+        if (pl_nats_client_wait(&c, 1, (int64_t)(end_ms - now_ms)))
+            return pl_cli_fail("request", "%s", pl_nats_client_error(c));
+        struct pl_nats_client_event event;
+        while (pl_nats_client_next(c, &event)) {
+            if (event.kind == PL_NATS_CLIENT_ERROR)
                 return pl_cli_fail(
                     "request", "%.*s", (int)event.text.len, (const char *)event.text.data);
-            if (event.kind != PL_CLIENT_MESSAGE)
+            if (event.kind != PL_NATS_CLIENT_MESSAGE)
                 continue;
             if (!event.payload.len && pl_bytes_starts(pl_cli_status(event.head), PL_BYTES("503")))
                 return pl_cli_fail("request", "nobody answers at %s", r->subject);
@@ -62,11 +62,11 @@ static int await_answers(struct request *r, struct pl_client *c)
     }
 }
 
-static int ask(struct request *r, struct pl_client *c)
+static int ask(struct request *r, struct pl_nats_client *c)
 {
     char inbox[PL_CLI_INBOX_MAX];
     pl_cli_new_inbox(inbox);
-    uint32_t max = pl_client_info(c)->max_payload;
+    uint32_t max = pl_nats_client_info(c)->max_payload;
     struct pl_bytes head = pl_cli_head_block(&r->head), payload = pl_bytes_text(r->payload);
     uint8_t *memory = NULL;
     if (r->payload && strcmp(r->payload, "-") == 0) {
@@ -76,8 +76,9 @@ static int ask(struct request *r, struct pl_client *c)
     int code = PL_EXIT_OK;
     if ((r->payload && !payload.data) || head.len + payload.len > max)
         code = pl_cli_fail("request", "the server takes messages of up to %u bytes", max);
-    else if (pl_client_subscribe(c, pl_bytes_text(inbox), PL_NO_BYTES, 1) ||
-             pl_client_publish(c, pl_bytes_text(r->subject), pl_bytes_text(inbox), head, payload))
+    else if (pl_nats_client_subscribe(c, pl_bytes_text(inbox), PL_NO_BYTES, 1) ||
+             pl_nats_client_publish(
+                 c, pl_bytes_text(r->subject), pl_bytes_text(inbox), head, payload))
         code = pl_cli_fail("request", "out of memory");
     else
         code = await_answers(r, c);
@@ -95,7 +96,7 @@ static int read_args(struct request *r, int argc, char **argv)
         {"json", no_argument, NULL, OPTION_JSON},
         {"raw", no_argument, NULL, OPTION_RAW},
         {"headers", no_argument, NULL, OPTION_HEADERS},
-        PL_CLIENT_OPTIONS,
+        PL_NATS_CLIENT_OPTIONS,
         {0},
     };
     int option;
@@ -125,7 +126,7 @@ static int read_args(struct request *r, int argc, char **argv)
         case 'h':
             return fputs(help, stdout) < 0 ? PL_EXIT_FAILED : PL_EXIT_OK;
         default:
-            if (!pl_client_option(&r->server, option, optarg))
+            if (!pl_nats_client_option(&r->server, option, optarg))
                 return PL_EXIT_USAGE;
         }
     }
@@ -142,14 +143,14 @@ static int read_args(struct request *r, int argc, char **argv)
 int pl_cmd_request(int argc, char **argv)
 {
     struct request r = {.count = 1, .timeout_ms = 5000, .style = PL_CLI_TEXT};
-    struct pl_client *c;
+    struct pl_nats_client *c;
     struct pl_diag diag = {0};
     int code = read_args(&r, argc, argv);
-    if (code < 0 && pl_client_open(&r.server, &c, &diag)) {
+    if (code < 0 && pl_nats_client_open(&r.server, &c, &diag)) {
         code = pl_cli_fail("request", "%s", diag.text);
     } else if (code < 0) {
         code = ask(&r, c);
-        pl_client_close(c);
+        pl_nats_client_close(c);
     }
     pl_cli_head_done(&r.head);
     return code;

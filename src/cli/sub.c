@@ -23,12 +23,12 @@ static const char help[] =
     "\n"
     "A plain line is the subject, a space and the payload, in which line breaks and bytes that "
     "are\n"
-    "no text are escaped (\\n, \\x00, \\\\).\n" PL_CLIENT_HELP;
+    "no text are escaped (\\n, \\x00, \\\\).\n" PL_NATS_CLIENT_HELP;
 
 enum { OPTION_JSON = PL_OPTION_OWN, OPTION_RAW, OPTION_HEADERS };
 
 struct sub {
-    struct pl_client_options server;
+    struct pl_nats_client_options server;
     char **patterns;
     int pattern_count;
     const char *queue;
@@ -37,34 +37,34 @@ struct sub {
     bool headers;
 };
 
-static bool ask(const struct sub *sub, struct pl_client *c)
+static bool ask(const struct sub *sub, struct pl_nats_client *c)
 {
     for (int i = 0; i < sub->pattern_count; i++)
-        if (pl_client_subscribe(
+        if (pl_nats_client_subscribe(
                 c, pl_bytes_text(sub->patterns[i]), pl_bytes_text(sub->queue), (uint32_t)i + 1))
             return false;
-    return pl_client_ping(c) == PL_OK;
+    return pl_nats_client_ping(c) == PL_OK;
 }
 
-static void tell_subscribed(const struct sub *sub, const struct pl_client *c)
+static void tell_subscribed(const struct sub *sub, const struct pl_nats_client *c)
 {
     (void)fprintf(stderr, "subscribed to ");
     for (int i = 0; i < sub->pattern_count; i++)
         (void)fprintf(stderr, "%s%s", i ? ", " : "", sub->patterns[i]);
-    (void)fprintf(stderr, " at %s\n", pl_client_name(c));
+    (void)fprintf(stderr, " at %s\n", pl_nats_client_name(c));
 }
 
 /* An exit code, or -1: go on. */
-static int on_event(
-    struct sub *sub, struct pl_client *c, const struct pl_client_event *event, uint64_t *io_seen)
+static int on_event(struct sub *sub, struct pl_nats_client *c,
+    const struct pl_nats_client_event *event, uint64_t *io_seen)
 {
-    switch ((enum pl_client_event_kind)event->kind) {
-    case PL_CLIENT_PONG:
+    switch ((enum pl_nats_client_event_kind)event->kind) {
+    case PL_NATS_CLIENT_PONG:
         tell_subscribed(sub, c);
         return -1;
-    case PL_CLIENT_ERROR:
+    case PL_NATS_CLIENT_ERROR:
         return pl_cli_fail("sub", "%.*s", (int)event->text.len, (const char *)event->text.data);
-    case PL_CLIENT_MESSAGE:
+    case PL_NATS_CLIENT_MESSAGE:
         if (!pl_cli_print(stdout, event, sub->style, true, sub->headers))
             return pl_cli_fail("sub", "cannot write to the standard output");
         return ++*io_seen == sub->count ? PL_EXIT_OK : -1;
@@ -72,24 +72,25 @@ static int on_event(
     return -1;
 }
 
-static int listen_to(struct sub *sub, struct pl_client *c)
+static int listen_to(struct sub *sub, struct pl_nats_client *c)
 {
-    uint64_t end_ms = sub->timeout_ms ? pl_client_now_ns() / 1000000 + sub->timeout_ms : UINT64_MAX;
+    uint64_t end_ms =
+        sub->timeout_ms ? pl_nats_client_now_ns() / 1000000 + sub->timeout_ms : UINT64_MAX;
     uint64_t seen = 0;
     if (!ask(sub, c))
         return pl_cli_fail("sub", "out of memory");
     for (;;) {
-        uint64_t now_ms = pl_client_now_ns() / 1000000;
+        uint64_t now_ms = pl_nats_client_now_ns() / 1000000;
         if (now_ms >= end_ms && !sub->count)
             return PL_EXIT_OK;
         if (now_ms >= end_ms)
             return pl_cli_fail("sub", "%llu of %llu messages came in time",
                 (unsigned long long)seen, (unsigned long long)sub->count);
         int64_t wait_ms = end_ms == UINT64_MAX ? -1 : (int64_t)(end_ms - now_ms);
-        if (pl_client_wait(&c, 1, wait_ms))
-            return pl_cli_fail("sub", "%s", pl_client_error(c));
-        struct pl_client_event event;
-        while (pl_client_next(c, &event)) {
+        if (pl_nats_client_wait(&c, 1, wait_ms))
+            return pl_cli_fail("sub", "%s", pl_nats_client_error(c));
+        struct pl_nats_client_event event;
+        while (pl_nats_client_next(c, &event)) {
             int code = on_event(sub, c, &event, &seen);
             if (code >= 0)
                 return code;
@@ -107,7 +108,7 @@ static int read_args(struct sub *sub, int argc, char **argv)
         {"json", no_argument, NULL, OPTION_JSON},
         {"raw", no_argument, NULL, OPTION_RAW},
         {"headers", no_argument, NULL, OPTION_HEADERS},
-        PL_CLIENT_OPTIONS,
+        PL_NATS_CLIENT_OPTIONS,
         {0},
     };
     int option;
@@ -136,7 +137,7 @@ static int read_args(struct sub *sub, int argc, char **argv)
         case 'h':
             return fputs(help, stdout) < 0 ? PL_EXIT_FAILED : PL_EXIT_OK;
         default:
-            if (!pl_client_option(&sub->server, option, optarg))
+            if (!pl_nats_client_option(&sub->server, option, optarg))
                 return PL_EXIT_USAGE;
         }
     }
@@ -155,14 +156,14 @@ static int read_args(struct sub *sub, int argc, char **argv)
 int pl_cmd_sub(int argc, char **argv)
 {
     struct sub sub = {0};
-    struct pl_client *c;
+    struct pl_nats_client *c;
     struct pl_diag diag = {0};
     int code = read_args(&sub, argc, argv);
     if (code >= 0)
         return code;
-    if (pl_client_open(&sub.server, &c, &diag))
+    if (pl_nats_client_open(&sub.server, &c, &diag))
         return pl_cli_fail("sub", "%s", diag.text);
     code = listen_to(&sub, c);
-    pl_client_close(c);
+    pl_nats_client_close(c);
     return code;
 }

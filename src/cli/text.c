@@ -209,7 +209,7 @@ static void write_headers(struct pl_writer *w, struct pl_bytes block)
     pl_write_u8(w, ']');
 }
 
-static void print_json(FILE *to, const struct pl_client_event *m)
+static void print_json(FILE *to, const struct pl_nats_client_event *m)
 {
     struct pl_writer w = pl_writer_new();
     struct pl_shared *line;
@@ -252,7 +252,7 @@ static void print_headers(FILE *to, struct pl_bytes block)
     }
 }
 
-bool pl_cli_print(FILE *to, const struct pl_client_event *m, enum pl_cli_style style,
+bool pl_cli_print(FILE *to, const struct pl_nats_client_event *m, enum pl_cli_style style,
     bool with_subject, bool with_headers)
 {
     switch (style) {

@@ -6,7 +6,7 @@
 
 #include <stdio.h>
 
-#include "cli/client.h"
+#include "cli/nats_client.h"
 
 /* "parley pub: <text>" and, for a usage error, how to get help. Returns the exit code. */
 int pl_cli_fail(const char *command, const char *format, ...) PL_PRINTF(2, 3);
@@ -43,7 +43,7 @@ enum pl_cli_style {
 };
 
 /* Prints a message; false: the output is closed. */
-bool pl_cli_print(FILE *to, const struct pl_client_event *message, enum pl_cli_style style,
+bool pl_cli_print(FILE *to, const struct pl_nats_client_event *message, enum pl_cli_style style,
     bool with_subject, bool with_headers);
 
 /* The status of a header block ("503"), empty if it has none. */

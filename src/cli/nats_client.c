@@ -1,4 +1,4 @@
-#include "cli/client.h"
+#include "cli/nats_client.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -8,7 +8,8 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
-#include "cli/socket.h"
+#include "client/socket.h"
+#include "client/url.h"
 
 enum {
     READ_SIZE = 64 * 1024,
@@ -18,12 +19,7 @@ enum {
     CLIENTS_MAX = 4096,
 };
 
-struct url {
-    char host[256], port[16], path[256], user[256], password[1024];
-    bool has_user, has_password, is_tls;
-};
-
-struct pl_client {
+struct pl_nats_client {
     struct pl_socket *socket;
     struct pl_output_pool pool;
     struct pl_output out;
@@ -38,7 +34,7 @@ struct pl_client {
     struct pl_diag error;
 };
 
-bool pl_client_option(struct pl_client_options *options, int option, const char *argument)
+bool pl_nats_client_option(struct pl_nats_client_options *options, int option, const char *argument)
 {
     switch (option) {
     case 's':
@@ -67,94 +63,30 @@ bool pl_client_option(struct pl_client_options *options, int option, const char 
     }
 }
 
-uint64_t pl_client_now_ns(void)
+uint64_t pl_nats_client_now_ns(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Copies with %HH resolved; false: it does not fit or is no text. */
-static bool copy_decoded(char *to, size_t cap, const char *from, size_t len)
+/* nats://, tls:// or unix:; no path behind a host. */
+static bool read_url(const char *text, struct pl_url *out, bool *out_is_tls)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < len; i++) {
-        int byte = (uint8_t)from[i];
-        if (byte == '%' && i + 2 < len && pl_hex_value((uint8_t)from[i + 1]) >= 0 &&
-            pl_hex_value((uint8_t)from[i + 2]) >= 0) {
-            byte = pl_hex_value((uint8_t)from[i + 1]) << 4 | pl_hex_value((uint8_t)from[i + 2]);
-            i += 2;
-        }
-        if (n + 1 >= cap || !byte)
-            return false;
-        to[n++] = (char)byte;
-    }
-    to[n] = 0;
+    if (!pl_url_parse(text, out))
+        return false;
+    bool is_unix = strcmp(out->scheme, "unix") == 0;
+    *out_is_tls = strcmp(out->scheme, "tls") == 0;
+    if (!is_unix && !*out_is_tls && out->scheme[0] && strcmp(out->scheme, "nats") != 0)
+        return false;
+    if (!is_unix && out->path[0] && out->path[1])
+        return false;
+    if (!out->port[0])
+        (void)snprintf(out->port, sizeof out->port, "4222");
     return true;
 }
 
-static bool read_user(struct url *url, const char *text, size_t len)
-{
-    const char *colon = memchr(text, ':', len);
-    size_t user_len = colon ? (size_t)(colon - text) : len;
-    url->has_user = true;
-    url->has_password = colon != NULL;
-    return copy_decoded(url->user, sizeof url->user, text, user_len) &&
-           (!colon ||
-               copy_decoded(url->password, sizeof url->password, colon + 1, len - user_len - 1));
-}
-
-/* [scheme://][user[:password]@]host[:port] or unix:/path */
-static bool read_url(struct url *url, const char *text)
-{
-    *url = (struct url){0};
-    if (strncmp(text, "unix:", 5) == 0) {
-        text += strncmp(text + 5, "//", 2) == 0 ? 7 : 5;
-        return *text && copy_decoded(url->path, sizeof url->path, text, strlen(text));
-    }
-    const char *scheme = strstr(text, "://");
-    if (scheme) {
-        size_t len = (size_t)(scheme - text);
-        url->is_tls = len == 3 && memcmp(text, "tls", 3) == 0;
-        if (!url->is_tls && (len != 4 || memcmp(text, "nats", 4) != 0))
-            return false;
-        text = scheme + 3;
-    }
-    size_t len = strcspn(text, "/");
-    if (text[len] && text[len + 1])
-        return false;
-    const char *at = memrchr(text, '@', len);
-    if (at) {
-        if (!read_user(url, text, (size_t)(at - text)))
-            return false;
-        len -= (size_t)(at + 1 - text);
-        text = at + 1;
-    }
-    const char *port = memrchr(text, ':', len);
-    size_t host_len = len;
-    if (*text == '[') { /* [::1]:4222 */
-        const char *end = memchr(text, ']', len);
-        if (!end || (end + 1 < text + len && end[1] != ':'))
-            return false;
-        port = end + 1 < text + len ? end + 1 : NULL;
-        host_len = (size_t)(end - text) + 1;
-    } else if (port) {
-        host_len = (size_t)(port - text);
-    }
-    size_t port_len = port ? len - (size_t)(port + 1 - text) : 0;
-    if (*text == '[') {
-        text++;
-        host_len -= 2;
-    }
-    bool ok = host_len && copy_decoded(url->host, sizeof url->host, text, host_len);
-    if (!port)
-        (void)snprintf(url->port, sizeof url->port, "4222");
-    else
-        ok = ok && port_len && copy_decoded(url->port, sizeof url->port, port + 1, port_len);
-    return ok;
-}
-
-static enum pl_err fail(struct pl_client *c, enum pl_err err, const char *text)
+static enum pl_err fail(struct pl_nats_client *c, enum pl_err err, const char *text)
 {
     c->is_closed = true;
     if (!c->error.text[0])
@@ -162,12 +94,12 @@ static enum pl_err fail(struct pl_client *c, enum pl_err err, const char *text)
     return err;
 }
 
-static bool has_output(const struct pl_client *c)
+static bool has_output(const struct pl_nats_client *c)
 {
     return c->sending || c->out.head;
 }
 
-static enum pl_err send_some(struct pl_client *c)
+static enum pl_err send_some(struct pl_nats_client *c)
 {
     while (has_output(c)) {
         if (!c->sending)
@@ -186,7 +118,7 @@ static enum pl_err send_some(struct pl_client *c)
     return PL_OK;
 }
 
-static void drop_output(struct pl_client *c)
+static void drop_output(struct pl_nats_client *c)
 {
     while (has_output(c)) {
         if (!c->sending)
@@ -196,7 +128,7 @@ static void drop_output(struct pl_client *c)
     }
 }
 
-static enum pl_err read_some(struct pl_client *c)
+static enum pl_err read_some(struct pl_nats_client *c)
 {
     if (c->in_at) {
         memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
@@ -227,12 +159,13 @@ static enum pl_err read_some(struct pl_client *c)
     return PL_OK;
 }
 
-enum pl_err pl_client_wait(struct pl_client *const *clients, size_t count, int64_t timeout_ms)
+enum pl_err pl_nats_client_wait(
+    struct pl_nats_client *const *clients, size_t count, int64_t timeout_ms)
 {
     struct pollfd polls[CLIENTS_MAX];
     PL_ASSERT(count <= CLIENTS_MAX);
     for (size_t i = 0; i < count; i++) {
-        struct pl_client *c = clients[i];
+        struct pl_nats_client *c = clients[i];
         if (c->is_closed)
             return PL_CLOSED;
         if (c->is_ended)
@@ -249,7 +182,7 @@ enum pl_err pl_client_wait(struct pl_client *const *clients, size_t count, int64
     if (poll(polls, count, timeout) < 0 && errno != EINTR)
         return PL_IO;
     for (size_t i = 0; i < count; i++) {
-        struct pl_client *c = clients[i];
+        struct pl_nats_client *c = clients[i];
         bool readable = polls[i].revents & (POLLIN | POLLHUP | POLLERR);
         if (!readable && !pl_socket_has_pending(c->socket))
             continue;
@@ -266,7 +199,7 @@ static struct pl_bytes unquoted(struct pl_bytes text)
     return text;
 }
 
-static void on_info(struct pl_client *c, struct pl_bytes text)
+static void on_info(struct pl_nats_client *c, struct pl_bytes text)
 {
     uint8_t *memory = pl_alloc(text.len + 1);
     struct pl_nats_info info = {0};
@@ -280,7 +213,7 @@ static void on_info(struct pl_client *c, struct pl_bytes text)
 }
 
 /* PL_OK: *out is an event; PL_EXISTS: a line that is none; PL_NEED_MORE. */
-static enum pl_err take_line(struct pl_client *c, struct pl_client_event *out)
+static enum pl_err take_line(struct pl_nats_client *c, struct pl_nats_client_event *out)
 {
     struct pl_nats_line line;
     struct pl_bytes in = pl_bytes_of(c->in + c->in_at, c->in_len - c->in_at), all;
@@ -288,7 +221,7 @@ static enum pl_err take_line(struct pl_client *c, struct pl_client_event *out)
     enum pl_err err = in.len ? pl_nats_read_line(in, LINE_MAX_IN, &line, &used) : PL_NEED_MORE;
     if (err)
         return err;
-    *out = (struct pl_client_event){0};
+    *out = (struct pl_nats_client_event){0};
     switch ((enum pl_nats_verb)line.verb) {
     case PL_NATS_MSG:
     case PL_NATS_HMSG:
@@ -296,7 +229,7 @@ static enum pl_err take_line(struct pl_client *c, struct pl_client_event *out)
         if (err)
             return err;
         used += more;
-        out->kind = PL_CLIENT_MESSAGE;
+        out->kind = PL_NATS_CLIENT_MESSAGE;
         out->subject = line.subject;
         out->sid = line.sid;
         out->reply = line.reply;
@@ -304,10 +237,10 @@ static enum pl_err take_line(struct pl_client *c, struct pl_client_event *out)
         out->payload = pl_bytes_from(all, line.head_size);
         break;
     case PL_NATS_PONG:
-        out->kind = PL_CLIENT_PONG;
+        out->kind = PL_NATS_CLIENT_PONG;
         break;
     case PL_NATS_ERR:
-        out->kind = PL_CLIENT_ERROR;
+        out->kind = PL_NATS_CLIENT_ERROR;
         out->text = unquoted(line.text);
         break;
     case PL_NATS_PING:
@@ -333,7 +266,7 @@ static enum pl_err take_line(struct pl_client *c, struct pl_client_event *out)
     return is_event ? PL_OK : PL_EXISTS;
 }
 
-bool pl_client_next(struct pl_client *c, struct pl_client_event *out)
+bool pl_nats_client_next(struct pl_nats_client *c, struct pl_nats_client_event *out)
 {
     enum pl_err err;
     while ((err = take_line(c, out)) == PL_EXISTS)
@@ -345,18 +278,18 @@ bool pl_client_next(struct pl_client *c, struct pl_client_event *out)
     return false;
 }
 
-static enum pl_err await_info(struct pl_client *c, uint64_t timeout_ms)
+static enum pl_err await_info(struct pl_nats_client *c, uint64_t timeout_ms)
 {
-    uint64_t end = pl_client_now_ns() / 1000000 + timeout_ms;
-    struct pl_client_event event;
+    uint64_t end = pl_nats_client_now_ns() / 1000000 + timeout_ms;
+    struct pl_nats_client_event event;
     while (!c->info_memory) {
-        uint64_t now = pl_client_now_ns() / 1000000;
+        uint64_t now = pl_nats_client_now_ns() / 1000000;
         if (now >= end)
             return fail(c, PL_TIMEOUT, "the server does not say anything, as a NATS server would");
-        enum pl_err err = pl_client_wait(&c, 1, (int64_t)(end - now));
+        enum pl_err err = pl_nats_client_wait(&c, 1, (int64_t)(end - now));
         if (err)
             return err;
-        if (pl_client_next(c, &event) && event.kind == PL_CLIENT_ERROR) {
+        if (pl_nats_client_next(c, &event) && event.kind == PL_NATS_CLIENT_ERROR) {
             pl_diag_set(&c->error, 0, "%.*s", (int)event.text.len, (const char *)event.text.data);
             return fail(c, PL_BAD_LOGIN, "");
         }
@@ -366,39 +299,39 @@ static enum pl_err await_info(struct pl_client *c, uint64_t timeout_ms)
     return PL_OK;
 }
 
-enum pl_err pl_client_sync(struct pl_client *c, uint64_t timeout_ms)
+enum pl_err pl_nats_client_sync(struct pl_nats_client *c, uint64_t timeout_ms)
 {
-    uint64_t end = pl_client_now_ns() / 1000000 + timeout_ms;
-    struct pl_client_event event;
-    enum pl_err err = pl_client_ping(c);
+    uint64_t end = pl_nats_client_now_ns() / 1000000 + timeout_ms;
+    struct pl_nats_client_event event;
+    enum pl_err err = pl_nats_client_ping(c);
     while (!err) {
-        while (pl_client_next(c, &event)) {
-            if (event.kind == PL_CLIENT_PONG)
+        while (pl_nats_client_next(c, &event)) {
+            if (event.kind == PL_NATS_CLIENT_PONG)
                 return PL_OK;
-            if (event.kind == PL_CLIENT_ERROR) {
+            if (event.kind == PL_NATS_CLIENT_ERROR) {
                 pl_diag_set(
                     &c->error, 0, "%.*s", (int)event.text.len, (const char *)event.text.data);
                 return PL_DENIED;
             }
         }
-        uint64_t now = pl_client_now_ns() / 1000000;
+        uint64_t now = pl_nats_client_now_ns() / 1000000;
         if (now >= end)
             return fail(c, PL_TIMEOUT, "the server does not answer");
-        err = pl_client_wait(&c, 1, (int64_t)(end - now));
+        err = pl_nats_client_wait(&c, 1, (int64_t)(end - now));
     }
     return err;
 }
 
-static void set_name(struct pl_client *c, const struct url *url)
+static void set_name(struct pl_nats_client *c, const struct pl_url *url)
 {
-    if (url->path[0])
-        (void)snprintf(c->name, sizeof c->name, "unix:%s", url->path);
+    if (!url->host[0])
+        (void)snprintf(c->name, sizeof c->name, "unix:%.*s", 256, url->path);
     else
         (void)snprintf(c->name, sizeof c->name, "%s:%s", url->host, url->port);
 }
 
-static enum pl_err log_in(
-    struct pl_client *c, const struct pl_client_options *options, const struct url *url)
+static enum pl_err log_in(struct pl_nats_client *c, const struct pl_nats_client_options *options,
+    const struct pl_url *url)
 {
     const char *password = options->password ? options->password : getenv("PARLEY_PASSWORD");
     const char *token = options->token ? options->token : getenv("PARLEY_TOKEN");
@@ -429,56 +362,56 @@ static enum pl_err log_in(
     return pl_writer_end(&w);
 }
 
-enum pl_err pl_client_open(
-    const struct pl_client_options *options, struct pl_client **out, struct pl_diag *diag)
+enum pl_err pl_nats_client_open(
+    const struct pl_nats_client_options *options, struct pl_nats_client **out, struct pl_diag *diag)
 {
     uint64_t limit_ms = options->connect_ms ? options->connect_ms : CONNECT_MS;
     const char *server = options->server ? options->server : getenv("PARLEY_URL");
-    struct url url;
-    if (!read_url(&url, server && *server ? server : "nats://127.0.0.1:4222")) {
+    struct pl_url url;
+    bool is_tls;
+    if (!read_url(server && *server ? server : "nats://127.0.0.1:4222", &url, &is_tls)) {
         pl_diag_set(diag, 0, "not a server's address: %s", server);
         return PL_CONFIG;
     }
-    struct pl_client *c = pl_zalloc(sizeof *c);
+    struct pl_nats_client *c = pl_zalloc(sizeof *c);
     if (!c)
         return PL_NO_MEMORY;
     pl_output_init(&c->out, &c->pool, SIZE_MAX);
     set_name(c, &url);
     enum pl_err err = pl_socket_open(url.host, url.port, url.path, limit_ms, &c->socket, &c->error);
     bool tls_first = options->tls_first;
+    const struct pl_socket_tls tls = {.ca_file = options->ca_file, .insecure = options->insecure};
     if (!err && tls_first)
-        err = pl_socket_start_tls(
-            c->socket, url.host, options->ca_file, options->insecure, limit_ms, &c->error);
+        err = pl_socket_start_tls(c->socket, url.host, &tls, limit_ms, &c->error);
     if (!err)
         err = await_info(c, limit_ms);
-    if (!err && url.is_tls && !tls_first && !c->info.tls_required && !c->info.tls_available)
+    if (!err && is_tls && !tls_first && !c->info.tls_required && !c->info.tls_available)
         err = fail(c, PL_UNSUPPORTED, "the server offers no TLS");
-    if (!err && !tls_first && (url.is_tls || c->info.tls_required))
-        err = pl_socket_start_tls(
-            c->socket, url.host, options->ca_file, options->insecure, limit_ms, &c->error);
+    if (!err && !tls_first && (is_tls || c->info.tls_required))
+        err = pl_socket_start_tls(c->socket, url.host, &tls, limit_ms, &c->error);
     if (!err)
         err = log_in(c, options, &url);
     if (!err)
-        err = pl_client_sync(c, limit_ms);
+        err = pl_nats_client_sync(c, limit_ms);
     if (!err) {
         *out = c;
         return PL_OK;
     }
     pl_diag_set(diag, 0, "%s: %s", c->name, c->error.text[0] ? c->error.text : pl_err_text(err));
-    pl_client_close(c);
+    pl_nats_client_close(c);
     return err;
 }
 
-void pl_client_close(struct pl_client *c)
+void pl_nats_client_close(struct pl_nats_client *c)
 {
     if (!c)
         return;
-    uint64_t end = pl_client_now_ns() / 1000000 + CLOSE_MS;
-    while (c->socket && !c->is_closed && has_output(c) && pl_client_now_ns() / 1000000 < end) {
-        struct pl_client_event ignored;
-        if (pl_client_wait(&c, 1, 50))
+    uint64_t end = pl_nats_client_now_ns() / 1000000 + CLOSE_MS;
+    while (c->socket && !c->is_closed && has_output(c) && pl_nats_client_now_ns() / 1000000 < end) {
+        struct pl_nats_client_event ignored;
+        if (pl_nats_client_wait(&c, 1, 50))
             break;
-        while (pl_client_next(c, &ignored))
+        while (pl_nats_client_next(c, &ignored))
             continue;
     }
     drop_output(c);
@@ -490,36 +423,36 @@ void pl_client_close(struct pl_client *c)
     pl_free(c);
 }
 
-const struct pl_nats_info *pl_client_info(const struct pl_client *c)
+const struct pl_nats_info *pl_nats_client_info(const struct pl_nats_client *c)
 {
     return &c->info;
 }
 
-const char *pl_client_name(const struct pl_client *c)
+const char *pl_nats_client_name(const struct pl_nats_client *c)
 {
     return c->name;
 }
 
-const char *pl_client_error(const struct pl_client *c)
+const char *pl_nats_client_error(const struct pl_nats_client *c)
 {
     return c->error.text[0] ? c->error.text : "the connection failed";
 }
 
-size_t pl_client_queued(const struct pl_client *c)
+size_t pl_nats_client_queued(const struct pl_nats_client *c)
 {
     return c->out.bytes;
 }
 
-enum pl_err pl_client_publish(struct pl_client *c, struct pl_bytes subject, struct pl_bytes reply,
-    struct pl_bytes head, struct pl_bytes payload)
+enum pl_err pl_nats_client_publish(struct pl_nats_client *c, struct pl_bytes subject,
+    struct pl_bytes reply, struct pl_bytes head, struct pl_bytes payload)
 {
     struct pl_writer w = pl_writer_begin(&c->out);
     pl_nats_write_pub(&w, subject, reply, head, payload);
     return pl_writer_end(&w);
 }
 
-enum pl_err pl_client_subscribe(
-    struct pl_client *c, struct pl_bytes pattern, struct pl_bytes queue, uint32_t sid)
+enum pl_err pl_nats_client_subscribe(
+    struct pl_nats_client *c, struct pl_bytes pattern, struct pl_bytes queue, uint32_t sid)
 {
     char digits[PL_DECIMAL_MAX];
     struct pl_writer w = pl_writer_begin(&c->out);
@@ -527,7 +460,7 @@ enum pl_err pl_client_subscribe(
     return pl_writer_end(&w);
 }
 
-enum pl_err pl_client_ping(struct pl_client *c)
+enum pl_err pl_nats_client_ping(struct pl_nats_client *c)
 {
     return pl_output_append(&c->out, PL_BYTES("PING\r\n"));
 }
