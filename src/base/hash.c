@@ -1,5 +1,7 @@
 #include "base/hash.h"
 
+#include <sodium.h>
+
 __extension__ typedef unsigned __int128 uint128; /* Not ISO C; gcc and clang have it. */
 
 /*
@@ -63,4 +65,32 @@ uint64_t pl_random_next(struct pl_random *random)
 uint32_t pl_random_below(struct pl_random *random, uint32_t below)
 {
     return (uint32_t)((pl_random_next(random) >> 32) * below >> 32);
+}
+
+void pl_hash_secret(struct pl_bytes key, struct pl_bytes bytes, uint8_t out[PL_SECRET_HASH_SIZE])
+{
+    (void)crypto_generichash(out, PL_SECRET_HASH_SIZE, bytes.data, bytes.len, key.data, key.len);
+}
+
+/*
+ * A Feistel network on 54 bits, walked on until it falls below 2^53 and is not 0: a bijection of
+ * the numbers from 1 to 2^53 - 1.
+ */
+uint64_t pl_hash_id(uint64_t seed, uint64_t number)
+{
+    enum { HALF = 27, ROUNDS = 4 };
+    const uint64_t mask = ((uint64_t)1 << HALF) - 1;
+    uint64_t id = number;
+    do {
+        uint64_t left = id >> HALF & mask, right = id & mask;
+        for (uint64_t i = 0; i < ROUNDS; i++) {
+            uint64_t mixed = (right ^ seed ^ i << 60) * 0x9E3779B97F4A7C15u;
+            mixed = (mixed ^ mixed >> 29 ^ seed >> 7) * 0xBF58476D1CE4E5B9u;
+            uint64_t next = left ^ (mixed >> 33 & mask);
+            left = right;
+            right = next;
+        }
+        id = left << HALF | right;
+    } while (!id || id >> 53);
+    return id;
 }

@@ -39,5 +39,8 @@ struct pl_audience {
 
 /* On the session's reactor, which owns the attributes. */
 bool pl_audience_admits(const struct pl_audience *audience, const struct pl_session *session);
+/* Under the realm's lock, from any reactor: the same without its attributes, which then do not
+ * count. */
+bool pl_audience_may_admit(const struct pl_audience *audience, const struct pl_session *session);
 
 #endif

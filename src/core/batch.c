@@ -84,7 +84,16 @@ void pl_op_forget(struct pl_op *op)
     }
     if (op->kind == PL_OP_PUBLISH) {
         op->flags = 0;
+        op->session = NULL;
         return;
+    }
+    if (op->kind == PL_OP_CARD)
+        pl_shared_unref(op->subject);
+    if (op->kind == PL_OP_READ_LOG)
+        pl_pattern_unref(((struct pl_log_request *)op->subject)->pattern);
+    if (op->kind == PL_OP_REGISTER) {
+        struct pl_callee *callee = op->subject;
+        callee->pattern = pl_pattern_unref(callee->pattern);
     }
     struct pl_subscription *sub = op->kind == PL_OP_SUBSCRIBE ? op->subject : NULL;
     if (sub && sub->job) {
@@ -167,9 +176,15 @@ struct pl_item *pl_batch_item(struct pl_batch *b, enum pl_item_kind kind, struct
 
 static void let_go(struct pl_batch *b)
 {
-    for (uint32_t i = 0; i < b->item_count; i++)
-        if (b->items[i].kind == PL_ITEM_RUN)
-            pl_match_unref(b->items[i].match);
+    for (uint32_t i = 0; i < b->item_count; i++) {
+        const struct pl_item *item = &b->items[i];
+        if (item->kind == PL_ITEM_RUN)
+            pl_match_unref(item->match);
+        else if (item->kind == PL_ITEM_INVOKE)
+            pl_identity_unref(item->invoke->caller);
+        else if (item->kind == PL_ITEM_NOTICE)
+            pl_notice_done(item->notice);
+    }
     for (uint32_t i = 0; i < b->message_count; i++) {
         if (b->messages[i]->is_kept)
             pl_message_unref(b->messages[i]);
@@ -198,6 +213,12 @@ void pl_batch_free(struct pl_batch *b)
     pl_free(b->items);
     pl_free(b->buffers);
     pl_free(b);
+}
+
+void pl_notice_done(struct pl_notice *notice)
+{
+    pl_shared_unref(notice->card);
+    pl_pattern_unref(notice->pattern);
 }
 
 /* A burst's arrays are given back: they would stay with the pool for good. */

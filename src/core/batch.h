@@ -31,18 +31,30 @@ enum pl_op_kind {
     PL_OP_DETACH,
     PL_OP_LEAVE,
     PL_OP_IDENTITY,
+    PL_OP_REGISTER,
+    PL_OP_UNREGISTER,
+    PL_OP_CALL,
+    PL_OP_CANCEL,
+    PL_OP_YIELD,
+    PL_OP_PASS,
+    PL_OP_PRESS,
+    PL_OP_TELL,
+    PL_OP_CARD,
+    PL_OP_READ_LOG,
 };
 
 struct pl_op {
     uint8_t kind;
-    uint8_t flags;  /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will */
+    uint8_t flags;  /* PUBLISH: pl_publish_flags; DETACH, LEAVE: 1 = publish the will; CALL:
+                       pl_call_flags; CANCEL: enum pl_cancel; PRESS: whether it is on */
     uint8_t err;    /* refused already: run only answers */
     uint32_t index; /* PUBLISH: the first in the batch's messages …; EXPIRY, DETACH, LEAVE: the
                        session's tenure; SUBSCRIBE: its identities */
     uint32_t count; /* … and how many; more than one only if nothing is to be answered */
     struct pl_session *session;
-    uint64_t token; /* EXPIRY: milliseconds */
-    void *subject;  /* pl_subscription, pl_expected, pl_replay or pl_identity, by kind */
+    uint64_t token; /* EXPIRY: milliseconds; YIELD, PASS: the invocation; TELL: to whom */
+    void *subject;  /* pl_subscription, pl_expected, pl_replay, pl_identity, pl_callee, pl_word or
+                       pl_shared, by kind; CALL: uint64_t, the timeout, or NULL */
 };
 
 enum pl_item_kind {
@@ -54,27 +66,59 @@ enum pl_item_kind {
     PL_ITEM_EXPECT, /* a claimed session will come here */
     PL_ITEM_TAKEN,  /* hand the session over */
     PL_ITEM_IDENTITY,
+    PL_ITEM_INVOKE,
+    PL_ITEM_INTERRUPT,
+    PL_ITEM_RESULT,
+    PL_ITEM_UNREGISTERED,
+    PL_ITEM_PRESS,
+    PL_ITEM_TOLD,
+    PL_ITEM_NOTICE,
+};
+
+enum { PL_NO_MESSAGE = UINT32_MAX };
+
+/* What an invocation needs beside its item. */
+struct pl_invoke_facts {
+    struct pl_callee *callee;
+    struct pl_identity *caller; /* one reference, or NULL */
+    uint64_t caller_id, timeout_ms;
+    bool wants_progress, is_first, has_more;
 };
 
 struct pl_item {
     uint8_t kind;
     uint8_t worker; /* whom it concerns; of a RUN: see the match set */
-    uint8_t err;    /* ENDED; DONE: of the completion */
-    uint8_t done;   /* DONE: enum pl_done */
+    uint8_t err;    /* ENDED, INTERRUPT, RESULT; DONE: of the completion */
+    uint8_t done;   /* DONE: enum pl_done; INTERRUPT: enum pl_cancel */
     uint8_t origin; /* REPLAY */
     bool is_resumed, is_recovered;
-    uint32_t first, count; /* in the batch's messages, or in `kept` */
+    bool is_on;            /* PRESS; RESULT: more follow; DONE of a log: it is the end */
+    bool spares_publisher; /* RUN: whoever published does not hear it */
+    uint32_t first, count; /* in the batch's messages, or in `kept`; RESULT: first may be
+                              PL_NO_MESSAGE */
     union {
-        struct pl_match *match;       /* RUN; one reference */
-        struct pl_subscription *sub;  /* PICK, REPLAY, DONE */
-        struct pl_expected *expected; /* EXPECT, TAKEN; DONE of a claim */
-        struct pl_identity *identity; /* IDENTITY; one reference */
+        struct pl_match *match;         /* RUN; one reference */
+        struct pl_subscription *sub;    /* PICK, REPLAY, DONE */
+        struct pl_expected *expected;   /* EXPECT, TAKEN; DONE of a claim */
+        struct pl_identity *identity;   /* IDENTITY; one reference */
+        struct pl_callee *callee;       /* UNREGISTERED; DONE of REGISTER, UNREGISTER */
+        struct pl_invoke_facts *invoke; /* INVOKE; in the arena */
+        const struct pl_word *word;     /* TOLD; in the arena */
+        struct pl_notice *notice;       /* NOTICE; in the arena */
     };
     struct pl_session *session;
-    uint64_t token;           /* DONE; RUN: the publisher, if someone must not hear himself */
-    uint32_t receivers;       /* DONE */
+    uint64_t token;     /* DONE, RESULT; INVOKE, INTERRUPT: the invocation; RUN: the publisher,
+                           if someone must not hear himself */
+    uint64_t id;        /* DONE: of the completion */
+    uint32_t receivers; /* DONE */
     struct pl_message **kept; /* REPLAY; the array in the arena, one reference each */
     struct pl_cursor cursor;  /* DONE: SUBSCRIBE */
+};
+
+struct pl_log_request {
+    struct pl_pattern *pattern; /* one reference */
+    struct pl_cursor from;
+    uint32_t max;
 };
 
 struct pl_batch_link {
@@ -135,6 +179,17 @@ struct pl_item *pl_batch_item(struct pl_batch *b, enum pl_item_kind kind, struct
 /* A walker has finished; the last one on its own thread gives it back to its pool. */
 void pl_batch_release(struct pl_batch *b, struct pl_worker *walker);
 void pl_batch_free(struct pl_batch *b);
+/* Drops the references of a notice of the batch. */
+void pl_notice_done(struct pl_notice *notice);
+
+/* What pl_session_publish does with a draft that may be published: a message in the batch. */
+PL_MUST_USE enum pl_err pl_session_add_message(struct pl_session *s, struct pl_batch *b,
+    const struct pl_message *draft, struct pl_shared *buffer, uint32_t *out_index);
+/* The op, in the batch of the session's realm; NULL: no memory, or no realm. */
+PL_MUST_USE struct pl_op *pl_session_add_op(struct pl_session *s, enum pl_op_kind kind);
+/* Size and name of what is published or called. */
+PL_MUST_USE enum pl_err pl_session_check_draft(
+    const struct pl_session *s, const struct pl_message *draft);
 
 /* Under the lock, runs all ops and hands the batch over; after it, wakes. Consumes the batch.
  * False: no memory, nothing was run; try again. */

@@ -21,6 +21,9 @@
 #ifndef PL_CORE_CALL_H
 #define PL_CORE_CALL_H
 
+/* Of a request that is a message: its answer may come in parts, if the value is "true". */
+#define PL_PROGRESS_HEADER "Parley-Receive-Progress"
+
 #include "core/identity.h"
 #include "core/message.h"
 
@@ -75,13 +78,14 @@ void pl_session_unregister(struct pl_session *s, struct pl_callee *callee, uint6
 enum pl_call_flags {
     PL_CALL_WANTS_PROGRESS = 1, /* answers may come in several parts */
     PL_CALL_MORE = 2,           /* this is a part of the arguments; more come under this token */
-    PL_CALL_TRUSTED = 4,        /* the server asks: no right is needed */
+    PL_CALL_NEXT = 4,    /* a further part; without an open call of that token it is dropped */
+    PL_CALL_TRUSTED = 8, /* the server asks: no right is needed */
 };
 
 /*
- * Calls draft->subject. token: the caller's own number of the call, unique among its open ones; a
- * call with the token of an open one is its next part, of which only the payload and PL_CALL_MORE
- * count (what comes after the last part or after the end is dropped). timeout_ms: 0: none where a
+ * Calls draft->subject. token: the caller's own number of the call, unique among its open ones. Of
+ * a further part (PL_CALL_NEXT) only the payload and PL_CALL_MORE count; what comes after the last
+ * part or after the end is dropped. timeout_ms: 0: none where a
  * registration answers, else the realm's limit. draft and buffer: as for pl_session_publish. Every
  * outcome comes by ops->answer, in the order of what was asked.
  */
@@ -131,15 +135,9 @@ struct pl_result {
                         callee's queue is full), PL_LIMIT, PL_NO_MEMORY */
     const struct pl_message *message; /* NULL with err; properties->error: the callee's error */
     bool is_progress;                 /* more answers follow */
-    const struct pl_identity *callee; /* NULL: unknown */
-    uint64_t callee_id;
 };
 
-/* What ops->unregistered and observers are told. */
-struct pl_registration_facts {
-    uint64_t id;
-    uint8_t invoke;             /* enum pl_invoke */
-    struct pl_pattern *pattern; /* borrowed */
-};
+/* The URI that names an error of the core to whoever asked: "wamp.error.timeout". Static. */
+const char *pl_call_error_uri(enum pl_err err);
 
 #endif

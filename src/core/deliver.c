@@ -12,7 +12,9 @@
  * (drop oldest, newest per subject) waits in a backlog of messages until half of the limit is free.
  */
 #include "base/alloc.h"
+#include "core/audience.h"
 #include "core/batch.h"
+#include "core/dealer.h"
 
 enum { SCRATCH_COUNT = 32, SCRATCH_CAP_MAX = 4 * 1024 * 1024 };
 
@@ -265,10 +267,51 @@ static uint64_t payload_bytes(const struct pl_run *run)
     return n;
 }
 
+static const struct pl_audience *audience_of(const struct pl_message *m)
+{
+    return m->properties ? m->properties->audience : NULL;
+}
+
+/* A message with an audience comes alone, or to one subscription whose run was looked through. */
+static const struct pl_audience *run_audience(const struct pl_run *run)
+{
+    return run->count == 1 ? audience_of(run->messages[0]) : NULL;
+}
+
+/* What this one subscription's session is meant to get; the run's own array if that is all. */
+static void leave_out_others(
+    struct pl_worker *w, const struct pl_subscription *sub, struct pl_run *run)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < run->count; i++) {
+        const struct pl_audience *audience = audience_of(run->messages[i]);
+        n += !audience || pl_audience_admits(audience, sub->session);
+    }
+    if (n == run->count)
+        return;
+    const struct pl_message **left = pl_arena_alloc(&w->turn_arena, (n ? n : 1) * sizeof *left);
+    uint32_t at = 0;
+    for (uint32_t i = 0; left && i < run->count; i++) {
+        const struct pl_audience *audience = audience_of(run->messages[i]);
+        if (!audience || pl_audience_admits(audience, sub->session))
+            left[at++] = run->messages[i];
+    }
+    run->messages = left;
+    run->count = at;
+}
+
+/* Who does not hear what he published. */
+struct pl_spared {
+    uint64_t publisher; /* session id; 0: nobody */
+    bool everywhere;    /* over all of its subscriptions, not only those that say so */
+};
+
 /* Subscriptions of one form: encoded once, appended to each. */
 static void deliver_group(struct pl_worker *w, const struct pl_session_ops *ops, uint64_t form,
-    struct pl_subscription *const *subs, uint32_t sub_count, struct pl_run run, uint64_t publisher)
+    struct pl_subscription *const *subs, uint32_t sub_count, struct pl_run run,
+    const struct pl_spared *spared)
 {
+    const struct pl_audience *audience = run_audience(&run);
     struct pl_shared **slot = NULL;
     if (form && run.origin == PL_ORIGIN_LIVE) {
         slot = next_scratch(w->walk);
@@ -284,12 +327,13 @@ static void deliver_group(struct pl_worker *w, const struct pl_session_ops *ops,
     for (uint32_t i = 0; i < sub_count; i++) {
         struct pl_subscription *sub = subs[i];
         struct pl_expected *e = w->expected ? pl_expected_find(w, sub->session) : NULL;
-        if (publisher && sub->flags & PL_SUB_NO_LOCAL && sub->session->id == publisher)
+        if (spared->publisher && sub->session->id == spared->publisher &&
+            (spared->everywhere || sub->flags & PL_SUB_NO_LOCAL))
             continue;
         if (e)
             pl_expected_keep_run(
                 e, sub, run.messages, run.count, (enum pl_origin)run.origin, run.cursor.epoch);
-        else
+        else if (!audience || pl_audience_admits(audience, sub->session))
             deliver_one(w, sub, &run);
     }
     if (slot)
@@ -302,8 +346,10 @@ void pl_walk_deliver(struct pl_worker *w, struct pl_subscription *sub,
     struct pl_run run = {
         .messages = messages, .count = count, .origin = (uint8_t)origin, .cursor.epoch = epoch};
     leave_out_expired(w, &run);
+    leave_out_others(w, sub, &run);
+    const struct pl_spared nobody = {0};
     if (run.count)
-        deliver_group(w, sub->session->ops, sub->form, &sub, 1, run, 0);
+        deliver_group(w, sub->session->ops, sub->form, &sub, 1, run, &nobody);
 }
 
 static void walk_run(struct pl_worker *w, struct pl_batch *b, const struct pl_item *item)
@@ -323,9 +369,10 @@ static void walk_run(struct pl_worker *w, struct pl_batch *b, const struct pl_it
         leave_out_expired(w, &run);
     if (!run.count)
         return;
+    const struct pl_spared spared = {item->token, item->spares_publisher};
     for (uint32_t i = 0; i < part->count; i++) {
         const struct pl_match_group *g = &match->groups[part->first + i];
-        deliver_group(w, g->ops, g->form, match->targets + g->first, g->count, run, item->token);
+        deliver_group(w, g->ops, g->form, match->targets + g->first, g->count, run, &spared);
     }
 }
 
@@ -388,6 +435,15 @@ void pl_walk_batch(struct pl_worker *w, struct pl_batch *b)
                 pl_session_dispatch(w, item);
             break;
         }
+        case PL_ITEM_INVOKE:
+        case PL_ITEM_INTERRUPT:
+        case PL_ITEM_RESULT:
+        case PL_ITEM_UNREGISTERED:
+        case PL_ITEM_PRESS:
+        case PL_ITEM_TOLD:
+        case PL_ITEM_NOTICE:
+            pl_walk_call(b, item);
+            break;
         }
     }
 }

@@ -52,6 +52,7 @@ struct pl_identity *pl_identity_new_all(const char *user, const char *role)
     identity->user = pl_bytes_text(own_user);
     identity->role = pl_bytes_text(own_role);
     identity->expires_unix_ms = PL_NEVER;
+    identity->may_disclose = true;
     for (int action = 0; action < PL_ACTION_COUNT; action++) {
         struct pl_pattern *everything;
         if (pl_pattern_parse(PL_BYTES(">"), &everything) ||
@@ -120,7 +121,27 @@ static bool may(const struct pl_rights *rights, struct pl_bytes name)
 
 bool pl_identity_may_publish(const struct pl_identity *identity, struct pl_bytes name)
 {
-    return !pl_subject_is_reserved(name) && may(&identity->rights[PL_PUBLISH], name);
+    return (identity->is_server || !pl_subject_is_reserved(name)) &&
+           may(&identity->rights[PL_PUBLISH], name);
+}
+
+bool pl_identity_may_call(const struct pl_identity *identity, struct pl_bytes name)
+{
+    return may(&identity->rights[PL_CALL], name);
+}
+
+bool pl_identity_may_register(const struct pl_identity *identity, const struct pl_pattern *pattern)
+{
+    const struct pl_rights *rights = &identity->rights[PL_REGISTER];
+    if (rights->allow_all)
+        return true;
+    if (!pl_pattern_union_contains(rights->allow, rights->allow_count, pattern))
+        return false;
+    /* A registration is not asked per name: what it could be called by must all be allowed. */
+    for (uint32_t i = 0; i < rights->deny_count; i++)
+        if (pl_pattern_intersects(rights->deny[i], pattern))
+            return false;
+    return true;
 }
 
 /* Nothing but names under _INBOX., of one holder who knows the next token. */

@@ -90,6 +90,19 @@ struct pl_challenge {
     uint32_t field_count;
 };
 
+/* What the authenticator remembers between the two steps, at the beginning of its own struct. */
+struct pl_exchange {
+    void (*free)(struct pl_exchange *exchange);
+};
+
+/* Returns NULL; accepts NULL. */
+static inline struct pl_exchange *pl_exchange_free(struct pl_exchange *exchange)
+{
+    if (exchange)
+        exchange->free(exchange);
+    return NULL;
+}
+
 struct pl_challenge_field {
     const char *name;
     struct pl_bytes text; /* or, if text.data is NULL, … */

@@ -257,6 +257,9 @@ void pl_run_due(struct pl_runner *r)
         case PL_DUE_WILL:
             settle_will(r, PL_CONTAINER(due, struct pl_mailbox, will_due), true);
             break;
+        case PL_DUE_CALL:
+            pl_run_call_due(r, due);
+            break;
         }
     }
     r->batch->item_promised = 0;

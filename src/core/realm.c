@@ -8,6 +8,8 @@ const struct pl_realm_limits pl_realm_limits_default = {
     .payload_max = 1024 * 1024,
     .subject_max = 4096,
     .subscriptions_max = 100000,
+    .registrations_max = 100000,
+    .calls_max = 65536,
     .sessions_max = 1000000,
     .retained_count_max = 1000000,
     .retained_bytes_max = 256u * 1024 * 1024,
@@ -33,6 +35,8 @@ struct pl_realm *pl_realm_new(const char *name, struct pl_worker *workers, uint3
     realm->epoch = epoch;
     realm->random = pl_random_seeded(seed);
     pl_map_init(&realm->names, seed);
+    pl_dealer_init(&realm->dealer, seed);
+    pl_map_init(&realm->presences, seed);
     realm->name = pl_alloc_copy(name, strlen(name));
     realm->matcher = pl_matcher_new(seed, CACHE_MAX);
     realm->retained = pl_retained_new(seed, limits->retained_count_max, limits->retained_bytes_max);
@@ -51,6 +55,8 @@ struct pl_realm *pl_realm_free(struct pl_realm *realm)
     pl_retained_free(realm->retained);
     pl_history_free(realm->history);
     pl_map_done(&realm->names);
+    pl_dealer_done(&realm->dealer);
+    pl_map_done(&realm->presences);
     pl_heap_done(&realm->deadlines);
     pthread_mutex_destroy(&realm->lock);
     pl_free(realm->name);
@@ -115,6 +121,8 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
     };
     pthread_mutex_lock(&realm->lock);
     pl_run_due(&r);
+    if (realm->dealer.stuck)
+        pl_run_stuck_calls(&r);
     if (home->now_ms >= realm->expire_next_ms) {
         pl_history_expire(realm->history, home->now_ms);
         pl_retained_expire(realm->retained, home->now_ms);
@@ -166,6 +174,13 @@ enum pl_err pl_realm_publish(
     return PL_OK;
 }
 
+void pl_realm_set_observer(struct pl_realm *realm, struct pl_session *observer)
+{
+    pthread_mutex_lock(&realm->lock);
+    realm->observer = observer;
+    pthread_mutex_unlock(&realm->lock);
+}
+
 void pl_realm_stats(struct pl_realm *realm, struct pl_realm_stats *out)
 {
     pthread_mutex_lock(&realm->lock);
@@ -173,6 +188,8 @@ void pl_realm_stats(struct pl_realm *realm, struct pl_realm_stats *out)
         .sessions = realm->session_count,
         .sessions_detached = realm->detached_count,
         .subscriptions = pl_matcher_count(realm->matcher),
+        .registrations = realm->dealer.registrations.count,
+        .calls = realm->dealer.open_count,
         .retained_count = pl_retained_count(realm->retained),
         .retained_bytes = pl_retained_bytes(realm->retained),
         .history_count = pl_history_count(realm->history),

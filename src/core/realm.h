@@ -14,6 +14,8 @@ struct pl_realm_limits {
     uint32_t payload_max;       /* bytes of a published payload */
     uint32_t subject_max;       /* bytes of a name or pattern */
     uint32_t subscriptions_max; /* per session */
+    uint32_t registrations_max; /* per session */
+    uint32_t calls_max;         /* open ones, per session */
     uint32_t sessions_max;      /* in the realm, detached ones too */
     uint32_t retained_count_max;
     size_t retained_bytes_max;
@@ -51,8 +53,8 @@ PL_MUST_USE enum pl_err pl_realm_publish(
     struct pl_realm *realm, struct pl_worker *worker, const struct pl_message *draft);
 
 struct pl_realm_stats {
-    uint64_t sessions, sessions_detached, subscriptions, retained_count, retained_bytes,
-        history_count, history_bytes, publications;
+    uint64_t sessions, sessions_detached, subscriptions, registrations, calls, retained_count,
+        retained_bytes, history_count, history_bytes, publications;
 };
 
 void pl_realm_stats(struct pl_realm *realm, struct pl_realm_stats *out);

@@ -6,9 +6,17 @@
 
 #include "base/hash.h"
 #include "core/batch.h"
+#include "core/dealer.h"
 #include "core/retained.h"
 
-enum pl_due_kind { PL_DUE_IDENTITY, PL_DUE_SESSION, PL_DUE_WILL };
+enum pl_due_kind { PL_DUE_IDENTITY, PL_DUE_SESSION, PL_DUE_WILL, PL_DUE_CALL };
+
+/* A session that others may see. */
+struct pl_presence {
+    struct pl_map_entry entry;
+    uint64_t id; /* pl_session_public_id */
+    struct pl_session *session;
+};
 
 struct pl_realm {
     pthread_mutex_t lock; /* guards all below but what never changes */
@@ -17,6 +25,9 @@ struct pl_realm {
     struct pl_history *history;
     struct pl_map names; /* of mailboxes */
     struct pl_heap deadlines;
+    struct pl_dealer dealer;
+    struct pl_map presences;     /* sessions with a card, by public id */
+    struct pl_session *observer; /* is told what happens; NULL: nobody */
     struct pl_session *sessions;
     uint64_t session_count, detached_count, publications;
     uint32_t retained_readers; /* replays of retained values that have not ended */
@@ -46,7 +57,16 @@ struct pl_runner {
 
 /* Under the lock. */
 void pl_run_message(
-    struct pl_runner *r, uint32_t index, struct pl_match **out_match, enum pl_err *out_err);
+    struct pl_runner *r, uint32_t index, const struct pl_match **out_match, enum pl_err *out_err);
+/* One that wants the message, connected if there is one, each in its turn by chance; of those that
+ * have all of `flags`. NULL: none. */
+struct pl_subscription *pl_run_pick(struct pl_realm *realm, const struct pl_match *match,
+    const struct pl_match_slot *slot, const struct pl_message *message, uint8_t flags);
+/* One message to one subscription. False: no memory. */
+bool pl_run_add_pick(struct pl_runner *r, struct pl_subscription *sub, uint32_t index);
+/* Tells the observer, if there is one and the session has a card. */
+void pl_run_notice(struct pl_runner *r, struct pl_session *about, enum pl_notice_kind kind,
+    struct pl_pattern *pattern, const struct pl_registration *registration, bool is_edge);
 void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved);
 struct pl_item *pl_run_done(
     struct pl_runner *r, struct pl_session *s, enum pl_done done, enum pl_err err, uint64_t token);

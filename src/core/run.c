@@ -11,6 +11,7 @@
 #include "core/realm_state.h"
 
 #include "base/alloc.h"
+#include "core/audience.h"
 
 enum { REPLAY_CHUNK = 128, REPLAY_STEPS = 4096 };
 
@@ -31,14 +32,21 @@ static void concern_match(struct pl_batch *b, const struct pl_match *match)
         b->concerned |= 1ull << match->parts[i].worker;
 }
 
+static bool has_audience(const struct pl_message *m)
+{
+    return m->properties && m->properties->audience;
+}
+
 static bool add_run(struct pl_runner *r, struct pl_match *match, uint32_t index)
 {
     struct pl_batch *b = r->batch;
-    uint64_t publisher = match->has_no_local ? b->messages[index]->publisher : 0;
+    const struct pl_message *m = b->messages[index];
+    uint64_t publisher = match->has_no_local || m->spares_publisher ? m->publisher : 0;
     if (b->open_run) {
         struct pl_item *item = &b->items[b->open_run - 1];
         if (item->match == match && item->first + item->count == index &&
-            item->token == publisher) {
+            item->token == publisher && item->spares_publisher == m->spares_publisher &&
+            !has_audience(m) && !has_audience(b->messages[index - 1])) {
             item->count++;
             return true;
         }
@@ -50,14 +58,14 @@ static bool add_run(struct pl_runner *r, struct pl_match *match, uint32_t index)
     item->first = index;
     item->count = 1;
     item->token = publisher;
+    item->spares_publisher = m->spares_publisher;
     concern_match(b, match);
     b->open_run = b->item_count;
     return true;
 }
 
-/* A connected member if there is one, each in its turn by chance. */
-static struct pl_subscription *pick_member(struct pl_realm *realm, const struct pl_match *match,
-    const struct pl_match_slot *slot, uint64_t publisher)
+struct pl_subscription *pl_run_pick(struct pl_realm *realm, const struct pl_match *match,
+    const struct pl_match_slot *slot, const struct pl_message *message, uint8_t flags)
 {
     struct pl_subscription *const *members = match->members + slot->first;
     uint32_t start = slot->count > 1 ? pl_random_below(&realm->random, slot->count) : 0;
@@ -65,7 +73,11 @@ static struct pl_subscription *pick_member(struct pl_realm *realm, const struct 
     for (uint32_t i = 0; i < slot->count; i++) {
         struct pl_subscription *sub = members[(start + i) % slot->count];
         const struct pl_mailbox *mailbox = sub->session->mailbox;
-        if (sub->flags & PL_SUB_NO_LOCAL && sub->session->id == publisher)
+        bool is_spared = message->spares_publisher || sub->flags & PL_SUB_NO_LOCAL;
+        if ((is_spared && sub->session->id == message->publisher) || (sub->flags & flags) != flags)
+            continue;
+        if (has_audience(message) &&
+            !pl_audience_may_admit(message->properties->audience, sub->session))
             continue;
         if (!mailbox || !mailbox->is_detached)
             return sub;
@@ -75,45 +87,61 @@ static struct pl_subscription *pick_member(struct pl_realm *realm, const struct 
     return second;
 }
 
-static bool add_picks(struct pl_runner *r, const struct pl_match *match, uint32_t index)
+bool pl_run_add_pick(struct pl_runner *r, struct pl_subscription *sub, uint32_t index)
 {
     struct pl_batch *b = r->batch;
-    if (pl_batch_reserve_items(b, match->slot_count))
+    struct pl_item *last = b->item_count ? &b->items[b->item_count - 1] : NULL;
+    if (last && last->kind == PL_ITEM_PICK && last->sub == sub &&
+        last->first + last->count == index) {
+        last->count++;
+        return true;
+    }
+    if (pl_batch_reserve_items(b, 1))
+        return false;
+    struct pl_item *item = pl_batch_item(b, PL_ITEM_PICK, &r->realm->workers[sub->worker]);
+    item->sub = sub;
+    item->session = sub->session;
+    item->first = index;
+    item->count = 1;
+    return true;
+}
+
+static bool add_picks(struct pl_runner *r, const struct pl_match *match, uint32_t index)
+{
+    if (pl_batch_reserve_items(r->batch, match->slot_count))
         return false;
     for (uint32_t i = 0; i < match->slot_count; i++) {
         struct pl_subscription *sub =
-            pick_member(r->realm, match, &match->slots[i], b->messages[index]->publisher);
-        if (!sub)
-            continue;
-        struct pl_item *last = b->item_count ? &b->items[b->item_count - 1] : NULL;
-        if (last && last->kind == PL_ITEM_PICK && last->sub == sub &&
-            last->first + last->count == index) {
-            last->count++;
-            continue;
-        }
-        struct pl_item *item = pl_batch_item(b, PL_ITEM_PICK, &r->realm->workers[sub->worker]);
-        item->sub = sub;
-        item->session = sub->session;
-        item->first = index;
-        item->count = 1;
+            pl_run_pick(r->realm, match, &match->slots[i], r->batch->messages[index], 0);
+        if (sub && !pl_run_add_pick(r, sub, index))
+            return false;
     }
     return true;
 }
 
+/* What a publication that answers a call says of itself: it has reached someone. */
+static const struct pl_match answered = {.receivers = 1};
+
 void pl_run_message(
-    struct pl_runner *r, uint32_t index, struct pl_match **out_match, enum pl_err *out_err)
+    struct pl_runner *r, uint32_t index, const struct pl_match **out_match, enum pl_err *out_err)
 {
     struct pl_realm *realm = r->realm;
     struct pl_message *m = r->batch->messages[index];
     *out_match = NULL;
     *out_err = PL_OK;
     m->id = ++realm->publications;
-    if (realm->has_history) {
+    if (realm->dealer.by_reply.count && pl_subject_is_inbox(m->subject) && pl_run_reply(r, index)) {
+        *out_match = &answered;
+        return;
+    }
+    /* What is for sessions of now is for nobody who comes later. */
+    bool is_fleeting = has_audience(m) && m->properties->audience->names_sessions;
+    if (realm->has_history && !is_fleeting) {
         *out_err = pl_history_append(realm->history, m, r->now_ms);
         if (*out_err)
             return;
     }
-    if (m->retain) {
+    if (m->retain && !is_fleeting) {
         *out_err = pl_retained_set(realm->retained, m);
         if (*out_err == PL_NO_MEMORY)
             return;
@@ -139,7 +167,7 @@ void pl_run_message(
 void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved)
 {
     uint32_t index;
-    struct pl_match *match;
+    const struct pl_match *match;
     enum pl_err err;
     kept_moved->time_unix_ms = r->now_unix_ms;
     if (!pl_batch_add_kept(r->batch, kept_moved, &index))
@@ -176,19 +204,29 @@ static uint32_t run_that_may_grow(struct pl_runner *r, const struct pl_session *
     return r->is_heard ? 0 : r->batch->open_run;
 }
 
+/* As a message, and as a call if there is a registration that answers it; *out_called. */
+static void run_one(struct pl_runner *r, const struct pl_op *op, uint32_t index,
+    const struct pl_match **out_match, bool *out_called, enum pl_err *out_err)
+{
+    *out_called = r->batch->messages[index]->reply.len && r->realm->dealer.registrations.count &&
+                  pl_run_request(r, op->session, index);
+    pl_run_message(r, index, out_match, out_err);
+}
+
 static void run_publish(struct pl_runner *r, const struct pl_op *op)
 {
-    struct pl_match *match = NULL;
+    const struct pl_match *match = NULL;
+    bool called = false;
     if (op->count > 1) {
         enum pl_err dropped; /* counted where it was met */
         for (uint32_t i = 0; i < op->count; i++)
-            pl_run_message(r, op->index + i, &match, &dropped);
+            run_one(r, op, op->index + i, &match, &called, &dropped);
         return;
     }
     enum pl_err err = (enum pl_err)op->err;
     if (!err)
-        pl_run_message(r, op->index, &match, &err);
-    bool nobody = !err && match->receivers == 0;
+        run_one(r, op, op->index, &match, &called, &err);
+    bool nobody = !err && match->receivers == 0 && !called;
     if (nobody && op->flags & PL_WANT_RESPONDERS) {
         err = PL_NO_RESPONDERS;
         pl_count(&r->batch->worker->counters.no_responders, 1);
@@ -197,8 +235,108 @@ static void run_publish(struct pl_runner *r, const struct pl_op *op)
     }
     uint32_t open_run = run_that_may_grow(r, op->session);
     struct pl_item *item = pl_run_done(r, op->session, PL_DONE_PUBLISH, err, op->token);
-    item->receivers = match ? match->receivers : 0;
+    item->receivers = (match ? match->receivers : 0) + called;
+    item->id = err ? 0 : pl_publication_public_id(r->realm, r->batch->messages[op->index]);
     r->batch->open_run = open_run;
+}
+
+/* ---- Presence ---- */
+
+static enum pl_err enter_presence(struct pl_realm *realm, struct pl_session *s)
+{
+    struct pl_presence *presence = pl_zalloc(sizeof *presence);
+    if (!presence)
+        return PL_NO_MEMORY;
+    presence->id = pl_session_public_id(s);
+    presence->session = s;
+    struct pl_bytes key = pl_bytes_of(&presence->id, sizeof presence->id);
+    if (pl_map_add(&realm->presences, &presence->entry, key)) {
+        pl_free(presence);
+        return PL_NO_MEMORY;
+    }
+    s->presence = presence;
+    return PL_OK;
+}
+
+static void leave_presence(struct pl_realm *realm, struct pl_session *s)
+{
+    if (!s->presence)
+        return;
+    pl_map_remove(&realm->presences, &s->presence->entry);
+    pl_free(s->presence);
+    s->presence = NULL;
+}
+
+void pl_run_notice(struct pl_runner *r, struct pl_session *about, enum pl_notice_kind kind,
+    struct pl_pattern *pattern, const struct pl_registration *registration, bool is_edge)
+{
+    struct pl_session *observer = r->realm->observer;
+    if (!observer || !observer->is_in_realm || observer == about || !about->card)
+        return;
+    struct pl_notice *notice = pl_arena_alloc(&r->batch->arena, sizeof *notice);
+    if (!notice || pl_batch_reserve_items(r->batch, 1)) {
+        pl_count(&r->batch->worker->counters.dropped_no_memory, 1);
+        return;
+    }
+    *notice = (struct pl_notice){
+        .kind = (uint8_t)kind,
+        .is_first = is_edge && kind == PL_NOTICE_REGISTERED,
+        .is_last = is_edge && kind == PL_NOTICE_UNREGISTERED,
+        .session = pl_session_public_id(about),
+        .time_unix_ms = r->now_unix_ms,
+        .card = pl_shared_ref(about->card),
+        .pattern = pattern ? pl_pattern_ref(pattern) : NULL,
+        .registration = registration ? pl_hash_id(r->realm->seed, registration->id) : 0,
+        .invoke = registration ? registration->invoke : PL_INVOKE_SINGLE,
+    };
+    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_NOTICE, observer->address);
+    item->session = observer;
+    item->notice = notice;
+}
+
+static void run_tell(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_map_entry *e =
+        pl_map_find(&r->realm->presences, pl_bytes_of(&op->token, sizeof op->token));
+    if (!e)
+        return;
+    struct pl_session *s = PL_CONTAINER(e, struct pl_presence, entry)->session;
+    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_TOLD, s->address);
+    item->session = s;
+    item->word = op->subject;
+}
+
+static void run_card(const struct pl_op *op)
+{
+    struct pl_session *s = op->session;
+    pl_shared_unref(s->card);
+    s->card = op->subject;
+}
+
+static void run_read_log(struct pl_runner *r, const struct pl_op *op)
+{
+    struct pl_realm *realm = r->realm;
+    const struct pl_log_request *request = op->subject;
+    struct pl_cursor head = pl_history_head(realm->history);
+    uint64_t offset = request->from.epoch == head.epoch ? request->from.offset : 0;
+    struct pl_message *found[REPLAY_CHUNK];
+    bool is_end = false;
+    size_t max = request->max < REPLAY_CHUNK ? request->max : REPLAY_CHUNK;
+    size_t n = pl_history_read(
+        realm->history, request->pattern, r->now_ms, &offset, found, max, REPLAY_STEPS, &is_end);
+    struct pl_item *item = pl_run_done(r, op->session, PL_DONE_LOG, PL_OK, op->token);
+    item->kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *item->kept) : NULL;
+    for (size_t i = 0; item->kept && i < n; i++) {
+        if (!pl_identity_may_receive(op->session->identity, found[i]->subject))
+            continue;
+        item->kept[item->count] = pl_message_keep(found[i]);
+        item->count += item->kept[item->count] != NULL;
+    }
+    if (n && !item->kept)
+        item->err = PL_NO_MEMORY;
+    item->cursor = (struct pl_cursor){head.epoch, offset};
+    item->is_on = is_end;
+    pl_pattern_unref(request->pattern);
 }
 
 enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
@@ -206,12 +344,16 @@ enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
     struct pl_realm *realm = r->realm;
     if (realm->session_count >= realm->limits.sessions_max)
         return PL_LIMIT;
+    if (s->card && enter_presence(realm, s))
+        return PL_NO_MEMORY;
     if (s->identity && s->identity->expires_unix_ms != PL_NEVER) {
         uint64_t end = s->identity->expires_unix_ms;
         uint64_t left_ms = end > r->now_unix_ms ? end - r->now_unix_ms : 0;
         s->expiry.kind = PL_DUE_IDENTITY;
-        if (pl_heap_set(&realm->deadlines, &s->expiry, r->now_ms + left_ms))
+        if (pl_heap_set(&realm->deadlines, &s->expiry, r->now_ms + left_ms)) {
+            leave_presence(realm, s);
             return PL_NO_MEMORY;
+        }
     }
     s->realm_next = realm->sessions;
     if (s->realm_next)
@@ -220,11 +362,14 @@ enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
     realm->sessions = s;
     realm->session_count++;
     s->is_in_realm = true;
+    pl_run_notice(r, s, PL_NOTICE_JOINED, NULL, NULL, false);
     return PL_OK;
 }
 
-static void take_out(struct pl_realm *realm, struct pl_subscription *sub)
+static void take_out(struct pl_runner *r, struct pl_subscription *sub)
 {
+    struct pl_realm *realm = r->realm;
+    pl_run_notice(r, sub->session, PL_NOTICE_UNSUBSCRIBED, sub->pattern, NULL, false);
     pl_matcher_remove(realm->matcher, sub);
     *sub->session_at = sub->session_next;
     if (sub->session_next)
@@ -243,9 +388,14 @@ static void take_out(struct pl_realm *realm, struct pl_subscription *sub)
 void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
 {
     struct pl_realm *realm = r->realm;
+    pl_run_drop_calls(r, s);
     while (s->subs)
-        take_out(realm, s->subs);
+        take_out(r, s->subs);
     r->last = NULL;
+    pl_run_notice(r, s, PL_NOTICE_LEFT, NULL, NULL, false);
+    leave_presence(realm, s);
+    if (realm->observer == s)
+        realm->observer = NULL;
     if (s->is_in_realm) {
         *s->realm_at = s->realm_next;
         if (s->realm_next)
@@ -378,6 +528,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
         sub->session_at = &s->subs;
         s->subs = sub;
         s->sub_count++;
+        pl_run_notice(r, s, PL_NOTICE_SUBSCRIBED, sub->pattern, NULL, false);
     }
     struct pl_item *item = pl_run_done(r, s, PL_DONE_SUBSCRIBE, err, op->token);
     item->sub = sub;
@@ -397,7 +548,7 @@ static void run_unsubscribe(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_subscription *sub = op->subject;
     if (sub->session_at) { /* not one that was refused, or went with its session */
-        take_out(r->realm, sub);
+        take_out(r, sub);
         sub->session_at = NULL;
     }
     r->last = NULL;
@@ -499,6 +650,36 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
     case PL_OP_IDENTITY:
         run_identity(r, op);
         return;
+    case PL_OP_REGISTER:
+        pl_run_register(r, op);
+        return;
+    case PL_OP_UNREGISTER:
+        pl_run_unregister(r, op);
+        return;
+    case PL_OP_CALL:
+        pl_run_call(r, op);
+        return;
+    case PL_OP_CANCEL:
+        pl_run_cancel(r, op);
+        return;
+    case PL_OP_YIELD:
+        pl_run_yield(r, op);
+        return;
+    case PL_OP_PASS:
+        pl_run_pass(r, op);
+        return;
+    case PL_OP_PRESS:
+        pl_run_press(r, op);
+        return;
+    case PL_OP_TELL:
+        run_tell(r, op);
+        return;
+    case PL_OP_CARD:
+        run_card(op);
+        return;
+    case PL_OP_READ_LOG:
+        run_read_log(r, op);
+        return;
     }
 }
 
@@ -508,6 +689,11 @@ static uint32_t answers_of(const struct pl_op *op)
     switch ((enum pl_op_kind)op->kind) {
     case PL_OP_NONE:
     case PL_OP_EXPIRY:
+    case PL_OP_CANCEL: /* what ends a call reserves for itself, and may wait */
+    case PL_OP_YIELD:
+    case PL_OP_PASS:
+    case PL_OP_PRESS:
+    case PL_OP_CARD:
         return 0;
     case PL_OP_PUBLISH:
         return op->flags != 0;
@@ -516,6 +702,11 @@ static uint32_t answers_of(const struct pl_op *op)
     case PL_OP_FENCE:
     case PL_OP_DETACH:
     case PL_OP_LEAVE:
+    case PL_OP_REGISTER:
+    case PL_OP_UNREGISTER:
+    case PL_OP_CALL:
+    case PL_OP_TELL:
+    case PL_OP_READ_LOG:
         return 1;
     case PL_OP_REPLAY:
     case PL_OP_IDENTITY:

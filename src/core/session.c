@@ -26,10 +26,13 @@ void pl_session_done(struct pl_session *s)
 {
     pl_free(s->grants);
     s->grants = NULL;
+    s->card = pl_shared_unref(s->card);
+    s->exchange = pl_exchange_free(s->exchange);
+    s->challenge = NULL;
     s->identity = pl_identity_unref(s->identity);
 }
 
-static struct pl_op *add_op(struct pl_session *s, enum pl_op_kind kind)
+struct pl_op *pl_session_add_op(struct pl_session *s, enum pl_op_kind kind)
 {
     struct pl_batch *b = s->realm ? pl_batch_open(s->worker, s->realm) : NULL;
     return b ? pl_batch_add_op(b, kind, s) : NULL;
@@ -133,7 +136,7 @@ void pl_worker_logged_in(struct pl_worker *w, struct pl_session *session, enum p
 
 void pl_session_join(struct pl_session *s, uint64_t token)
 {
-    struct pl_op *op = add_op(s, PL_OP_JOIN);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_JOIN);
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
         return;
@@ -144,7 +147,7 @@ void pl_session_join(struct pl_session *s, uint64_t token)
 
 void pl_session_rejoin(struct pl_session *s, struct pl_identity *identity_moved, uint64_t token)
 {
-    struct pl_op *op = add_op(s, PL_OP_IDENTITY);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_IDENTITY);
     if (!op) {
         pl_identity_unref(identity_moved);
         pl_session_end(s, PL_NO_MEMORY);
@@ -158,7 +161,7 @@ void pl_session_rejoin(struct pl_session *s, struct pl_identity *identity_moved,
 void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64_t token)
 {
     struct pl_expected *e = pl_expected_new(s, claim, token);
-    struct pl_op *op = e ? add_op(s, PL_OP_CLAIM) : NULL;
+    struct pl_op *op = e ? pl_session_add_op(s, PL_OP_CLAIM) : NULL;
     if (!op) {
         pl_expected_free(e);
         pl_session_end(s, PL_NO_MEMORY);
@@ -171,7 +174,7 @@ void pl_session_claim(struct pl_session *s, const struct pl_claim *claim, uint64
 
 void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms)
 {
-    struct pl_op *op = add_op(s, PL_OP_EXPIRY);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_EXPIRY);
     if (!op)
         return;
     op->token = expiry_ms;
@@ -180,7 +183,7 @@ void pl_session_set_expiry(struct pl_session *s, uint64_t expiry_ms)
 
 static void ask_to_leave(struct pl_session *s, enum pl_op_kind kind, bool publish_will)
 {
-    struct pl_op *op = add_op(s, kind);
+    struct pl_op *op = pl_session_add_op(s, kind);
     if (op) {
         op->flags = publish_will;
         op->index = s->tenure;
@@ -279,7 +282,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     sub->job = NULL;
     sub->dropped = 0;
     sub->is_filtered = sub->is_recovering = false;
-    struct pl_op *op = add_op(s, PL_OP_SUBSCRIBE);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_SUBSCRIBE);
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
         return;
@@ -305,7 +308,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
 
 void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, uint64_t token)
 {
-    struct pl_op *op = add_op(s, PL_OP_UNSUBSCRIBE);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_UNSUBSCRIBE);
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
         return;
@@ -316,7 +319,7 @@ void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, u
 
 void pl_session_fence(struct pl_session *s, uint64_t token)
 {
-    struct pl_op *op = add_op(s, PL_OP_FENCE);
+    struct pl_op *op = pl_session_add_op(s, PL_OP_FENCE);
     if (op)
         op->token = token;
     else
@@ -333,13 +336,21 @@ static bool has_too_many_tokens(struct pl_bytes subject)
     return dots >= PL_SUBJECT_TOKENS_MAX;
 }
 
-static enum pl_err check_publish(struct pl_session *s, const struct pl_message *draft)
+enum pl_err pl_session_check_draft(const struct pl_session *s, const struct pl_message *draft)
 {
     const struct pl_realm_limits *limits = pl_realm_limits(s->realm);
     if (draft->payload.len > limits->payload_max)
         return PL_TOO_LARGE;
     if (draft->subject.len > limits->subject_max || has_too_many_tokens(draft->subject))
         return PL_BAD_NAME;
+    return PL_OK;
+}
+
+static enum pl_err check_publish(struct pl_session *s, const struct pl_message *draft)
+{
+    enum pl_err err = pl_session_check_draft(s, draft);
+    if (err)
+        return err;
     if (pl_identity_may_publish(s->identity, draft->subject))
         return PL_OK;
     if (!pl_subject_is_reserved(draft->subject) && pl_grants_take(s, draft->subject))
@@ -348,7 +359,42 @@ static enum pl_err check_publish(struct pl_session *s, const struct pl_message *
     return PL_DENIED;
 }
 
-static enum pl_err add_message(struct pl_session *s, struct pl_batch *b,
+/* Who published, where that is to be told without having been asked for. */
+static enum pl_err add_author(struct pl_session *s, struct pl_batch *b, struct pl_message *m)
+{
+    const struct pl_identity *identity = s->identity;
+    if (!identity || (!identity->is_disclosed && !identity->has_trust) ||
+        (m->properties && m->properties->from))
+        return PL_OK;
+    struct pl_properties *p = pl_arena_alloc(&b->arena, sizeof *p);
+    struct pl_author *author = pl_arena_zalloc(&b->arena, sizeof *author);
+    if (!p || !author)
+        return PL_NO_MEMORY;
+    *p = m->properties ? *m->properties : (struct pl_properties){.expires_ms = PL_NEVER};
+    p->from = author;
+    m->properties = p;
+    return pl_session_author(s, &b->arena, identity->is_disclosed, author);
+}
+
+enum pl_err pl_session_author(
+    const struct pl_session *s, struct pl_arena *arena, bool is_disclosed, struct pl_author *out)
+{
+    const struct pl_identity *identity = s->identity;
+    *out = (struct pl_author){.has_trust = identity->has_trust, .trust = identity->trust};
+    if (!is_disclosed)
+        return PL_OK;
+    /* Copied: the identity may be another one before the message is delivered. */
+    const char *user = pl_arena_copy(arena, s->name.len ? s->name : identity->user);
+    const char *role = pl_arena_copy(arena, identity->role);
+    if (!user || !role)
+        return PL_NO_MEMORY;
+    out->id = pl_session_public_id(s);
+    out->user = pl_bytes_text(user);
+    out->role = pl_bytes_text(role);
+    return PL_OK;
+}
+
+enum pl_err pl_session_add_message(struct pl_session *s, struct pl_batch *b,
     const struct pl_message *draft, struct pl_shared *buffer, uint32_t *out_index)
 {
     if (buffer && pl_batch_hold(b, buffer))
@@ -367,7 +413,10 @@ static enum pl_err add_message(struct pl_session *s, struct pl_batch *b,
         .qos = draft->qos,
         .retain = draft->retain,
         .hops = draft->hops,
+        .spares_publisher = draft->spares_publisher,
     };
+    if (add_author(s, b, m))
+        return PL_NO_MEMORY;
     if (m->properties && m->properties->expires_ms != PL_NEVER)
         b->has_expiring = true;
     m->grants_reply = m->reply.len && (pl_subject_is_inbox(m->reply) ||
@@ -401,7 +450,7 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
     uint32_t index = 0;
     enum pl_err err = check_publish(s, draft);
     if (!err)
-        err = add_message(s, b, draft, buffer, &index);
+        err = pl_session_add_message(s, b, draft, buffer, &index);
     if (err && !(flags & PL_WANT_DONE))
         return err;
     if (!err) {
@@ -439,7 +488,63 @@ uint64_t pl_session_now_ms(const struct pl_session *s)
 void pl_session_drained(struct pl_session *s)
 {
     /* Backlogs and replays look at the room of their sessions every turn; this is a turn. */
-    (void)s;
+    if (!s->presses || s->has_left)
+        return;
+    struct pl_op *op = pl_session_add_op(s, PL_OP_PRESS); /* flags 0: it is over */
+    s->presses = op == NULL;
+}
+
+uint64_t pl_session_public_id(const struct pl_session *s)
+{
+    return pl_hash_id(s->worker->id_seed, s->id);
+}
+
+uint64_t pl_publication_public_id(const struct pl_realm *realm, const struct pl_message *message)
+{
+    return pl_hash_id(pl_realm_seed(realm), message->id);
+}
+
+void pl_session_tell(struct pl_session *s, uint64_t to_public_id, const struct pl_word *word)
+{
+    struct pl_arena *arena = pl_session_arena(s);
+    struct pl_word *copy = pl_arena_alloc(arena, sizeof *copy);
+    const char *bytes = pl_arena_copy(arena, word->bytes);
+    struct pl_op *op = copy && bytes ? pl_session_add_op(s, PL_OP_TELL) : NULL;
+    if (!op) {
+        pl_session_end(s, PL_NO_MEMORY);
+        return;
+    }
+    *copy = (struct pl_word){
+        .from = pl_session_public_id(s),
+        .kind = word->kind,
+        .bytes = pl_bytes_of(bytes, word->bytes.len),
+    };
+    op->subject = copy;
+    op->token = to_public_id;
+}
+
+void pl_session_set_card(struct pl_session *s, struct pl_shared *card_moved)
+{
+    struct pl_op *op = pl_session_add_op(s, PL_OP_CARD);
+    if (op)
+        op->subject = card_moved;
+    else
+        pl_shared_unref(card_moved);
+}
+
+void pl_session_read_log(struct pl_session *s, struct pl_pattern *pattern, struct pl_cursor from,
+    uint32_t max, uint64_t token)
+{
+    struct pl_log_request *request = pl_arena_alloc(pl_session_arena(s), sizeof *request);
+    struct pl_op *op = request ? pl_session_add_op(s, PL_OP_READ_LOG) : NULL;
+    if (!op) {
+        pl_session_end(s, PL_NO_MEMORY);
+        return;
+    }
+    *request =
+        (struct pl_log_request){.pattern = pl_pattern_ref(pattern), .from = from, .max = max};
+    op->subject = request;
+    op->token = token;
 }
 
 /* The claim is answered: who stands under the name is here. */
@@ -471,6 +576,15 @@ void pl_session_drop_ops(struct pl_worker *w, const struct pl_session *s)
                 pl_op_forget(&b->ops[i]);
 }
 
+/* It is about to be freed: a request that met no memory yet must not look at it. */
+static void forget_callee(struct pl_worker *w, const struct pl_callee *callee)
+{
+    for (struct pl_batch *b = w->open; b; b = b->next)
+        for (uint32_t i = 0; i < b->op_count; i++)
+            if (b->ops[i].kind == PL_OP_UNREGISTER && b->ops[i].subject == callee)
+                pl_op_forget(&b->ops[i]);
+}
+
 static void complete(struct pl_worker *w, const struct pl_item *item)
 {
     struct pl_session *s = item->session;
@@ -486,6 +600,7 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
         .receivers = item->receivers,
         .session = s,
         .cursor = item->cursor,
+        .id = item->id,
     };
     switch ((enum pl_done)item->done) {
     case PL_DONE_SUBSCRIBE:
@@ -510,12 +625,24 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
     case PL_DONE_CLAIM:
     case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
+        break;
     case PL_DONE_REGISTER:
+        done.callee = item->callee;
+        break;
     case PL_DONE_UNREGISTER:
+        done.callee = item->callee;
+        forget_callee(w, item->callee);
+        break;
     case PL_DONE_LOG:
+        done.messages = (const struct pl_message *const *)item->kept;
+        done.message_count = item->count;
+        done.is_end = item->is_on;
         break;
     }
     s->ops->complete(s, &done);
+    if (item->done == PL_DONE_LOG)
+        for (uint32_t i = 0; i < item->count; i++)
+            pl_message_unref(item->kept[i]);
 }
 
 void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item)
@@ -530,7 +657,7 @@ void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item)
             pl_session_call_ended(s, (enum pl_err)item->err);
         return;
     case PL_ITEM_IDENTITY: {
-        struct pl_op *op = s->has_left ? NULL : add_op(s, PL_OP_IDENTITY);
+        struct pl_op *op = s->has_left ? NULL : pl_session_add_op(s, PL_OP_IDENTITY);
         if (op)
             op->subject = item->identity;
         else
@@ -542,6 +669,13 @@ void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item)
     case PL_ITEM_REPLAY:
     case PL_ITEM_EXPECT:
     case PL_ITEM_TAKEN:
+    case PL_ITEM_INVOKE:
+    case PL_ITEM_INTERRUPT:
+    case PL_ITEM_RESULT:
+    case PL_ITEM_UNREGISTERED:
+    case PL_ITEM_PRESS:
+    case PL_ITEM_TOLD:
+    case PL_ITEM_NOTICE:
         return; /* the walk's own */
     }
 }

@@ -38,6 +38,7 @@ struct pl_mailbox;
 struct pl_session;
 struct pl_call;
 struct pl_exchange;
+struct pl_presence;
 
 enum pl_done {
     PL_DONE_LOGIN,       /* err: PL_BAD_LOGIN, PL_EXPIRED …; PL_OK: realm and identity are set */
@@ -100,9 +101,10 @@ struct pl_notice {
     bool is_first, is_last; /* REGISTERED, UNREGISTERED: of its registration */
     uint64_t session;       /* pl_session_public_id */
     uint64_t time_unix_ms;
-    struct pl_shared *card;           /* the session's; borrowed */
-    const struct pl_pattern *pattern; /* of a subscription or registration */
-    struct pl_registration_facts registration;
+    struct pl_shared *card;     /* the session's; borrowed */
+    struct pl_pattern *pattern; /* of a subscription or registration; borrowed */
+    uint64_t registration;      /* its id … */
+    uint8_t invoke;             /* … and enum pl_invoke */
 };
 
 /* A word from one session to another; kind and bytes are their protocol's. */
@@ -164,28 +166,33 @@ struct pl_session {
                                of it. NULL: they are told nothing. Freed by done */
     const struct pl_attribute *attributes; /* for audiences; the protocol's own, its reactor */
     uint32_t attribute_count;
+    struct pl_bytes name; /* as others are told it: a login's of its own where it has no user */
 
     /* The core's. */
     struct pl_subscription *subs;              /* under the lock */
     struct pl_callee *callees;                 /* under the lock */
     struct pl_call *calls_made, *calls_taken;  /* open ones; under the lock */
     uint64_t invocations;                      /* numbers given out; under the lock */
+    struct pl_presence *presence;              /* of one with a card; under the lock */
+    int pressed;                               /* callers that read too slowly; its reactor */
+    bool presses;                              /* it holds up someone who answers it; its reactor */
     struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
     struct pl_mailbox *mailbox;                /* of one with a name */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
     struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
     /* Compilers read neighbours at once, so what the lock guards and what the reactor owns stand in
      * words apart. */
-    uint32_t sub_count;  /* under the lock */
-    uint32_t claims;     /* how often it was resumed; under the lock */
-    uint32_t identities; /* counts changes of identity; its reactor, under the lock */
-    bool is_in_realm;    /* under the lock */
-    bool was_removed;    /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
-    uint32_t tenure;     /* claims, as its owner knows; its reactor */
-    uint8_t state;       /* enum pl_session_state; its reactor */
-    bool is_ending;      /* ended() was called or is due; its reactor */
-    bool has_left;       /* leave was asked for; its reactor */
-    uint8_t ending_why;  /* enum pl_err; its reactor */
+    uint32_t sub_count;                /* under the lock */
+    uint32_t callee_count, open_calls; /* under the lock */
+    uint32_t claims;                   /* how often it was resumed; under the lock */
+    uint32_t identities;               /* counts changes of identity; its reactor, under the lock */
+    bool is_in_realm;                  /* under the lock */
+    bool was_removed;   /* PL_DONE_LEAVE is on its way: the last answer; under the lock */
+    uint32_t tenure;    /* claims, as its owner knows; its reactor */
+    uint8_t state;      /* enum pl_session_state; its reactor */
+    bool is_ending;     /* ended() was called or is due; its reactor */
+    bool has_left;      /* leave was asked for; its reactor */
+    uint8_t ending_why; /* enum pl_err; its reactor */
     struct pl_session *ending_next;       /* the worker's list; its reactor */
     void *open_request;                   /* the login or claim that is open; its reactor */
     const struct pl_challenge *challenge; /* after PL_CHALLENGED; in `exchange` */
@@ -296,6 +303,11 @@ enum pl_err pl_session_publish(struct pl_session *s, const struct pl_message *dr
  */
 uint64_t pl_session_public_id(const struct pl_session *s);
 uint64_t pl_publication_public_id(const struct pl_realm *realm, const struct pl_message *message);
+
+/* Who this is, as others may be told: in the arena. Nothing but the trust level if it is not to be
+ * disclosed. */
+PL_MUST_USE enum pl_err pl_session_author(
+    const struct pl_session *s, struct pl_arena *arena, bool is_disclosed, struct pl_author *out);
 
 /* ops->told of the session with that public id in this one's realm, in the realm's order. Nobody
  * there: nothing happens. Bytes are copied. */

@@ -57,7 +57,8 @@ struct pl_worker {
     uint64_t turn; /* counts turns */
     uint64_t now_ms, now_unix_ms;
     uint64_t next_session_id;
-    struct pl_arena turn_arena;    /* nothing in it survives the turn */
+    uint64_t id_seed;           /* of public ids; secret, the same for all workers of the process */
+    struct pl_arena turn_arena; /* nothing in it survives the turn */
     struct pl_replay_job *replays; /* subscriptions that read retained values or the log */
     struct pl_backlog *backlogs;   /* messages that wait for slow readers */
     struct pl_session *ending;     /* ended() or leaving is due */
