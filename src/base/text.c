@@ -140,7 +140,7 @@ static char base64_char(uint32_t v, bool url)
     return v == 62 ? (url ? '-' : '+') : url ? '_' : '/';
 }
 
-static int base64_value(uint8_t c, bool url)
+int pl_base64_value(uint8_t c, bool url)
 {
     if (c >= 'A' && c <= 'Z')
         return c - 'A';
@@ -187,7 +187,7 @@ enum pl_err pl_base64_decode(struct pl_bytes in, bool url, uint8_t *out, size_t 
     size_t n = 0;
     uint32_t v = 0, bits = 0;
     for (size_t i = 0; i < len; i++) {
-        int value = base64_value(in.data[i], url);
+        int value = pl_base64_value(in.data[i], url);
         if (value < 0)
             return PL_MALFORMED;
         v = v << 6 | (uint32_t)value;

@@ -34,6 +34,8 @@ int pl_hex_value(uint8_t c);
 /* 2 * in.len lower-case digits, no zero at the end. */
 void pl_hex_encode(struct pl_bytes in, char *out);
 
+/* What a letter of base64 stands for, 0 to 63; -1: it is none. */
+int pl_base64_value(uint8_t c, bool url);
 /* RFC 4648. out has room for 4 * ((len + 2) / 3); returns the length. url: - and _, no padding. */
 size_t pl_base64_encode(struct pl_bytes in, bool url, char *out);
 /* Accepts padding or none. out has room for 3 * (len / 4) + 3. */

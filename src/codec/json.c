@@ -252,31 +252,59 @@ enum pl_err pl_json_integer(struct pl_json_member m, int64_t min, int64_t max, i
     return PL_OK;
 }
 
-void pl_json_write_string(struct pl_writer *w, struct pl_bytes text)
+/* Bytes from the beginning on that stand in a string as they are. */
+static size_t plain_run(struct pl_bytes text)
 {
-    static const char digits[] = "0123456789abcdef";
-    pl_write_u8(w, '"');
     size_t i = 0;
     while (i < text.len) {
+        uint64_t word;
+        while (text.len - i >= 8) {
+            memcpy(&word, text.data + i, 8);
+            uint64_t delete = word ^ 0x7F7F7F7F7F7F7F7Fu;
+            if (pl_json_marks(word) || ((delete - 0x0101010101010101u) & ~delete))
+                break;
+            i += 8;
+        }
+        if (i == text.len)
+            break;
         uint8_t byte = text.data[i];
         uint32_t code;
         size_t n = pl_utf8_next(pl_bytes_from(text, i), &code);
-        if (!n) {
-            pl_write_text(w, "\xEF\xBF\xBD");
-            n = 1;
-        } else if (byte == '"' || byte == '\\') {
-            pl_write_u8(w, '\\');
-            pl_write_u8(w, byte);
-        } else if (byte == '\n') {
-            pl_write_text(w, "\\n");
-        } else if (byte < 0x20 || byte == 0x7F) {
-            pl_write_text(w, "\\u00");
-            pl_write_u8(w, (uint8_t)digits[byte >> 4]);
-            pl_write_u8(w, (uint8_t)digits[byte & 15]);
-        } else {
-            pl_write_bytes(w, pl_bytes_of(text.data + i, n));
-        }
+        if (!n || byte < 0x20 || byte == '"' || byte == '\\' || byte == 0x7F)
+            break;
         i += n;
+    }
+    return i;
+}
+
+static void write_escaped(struct pl_writer *w, uint8_t byte)
+{
+    static const char digits[] = "0123456789abcdef";
+    if (byte >= 0x80) {
+        pl_write_text(w, "\xEF\xBF\xBD");
+    } else if (byte == '"' || byte == '\\') {
+        pl_write_u8(w, '\\');
+        pl_write_u8(w, byte);
+    } else if (byte == '\n') {
+        pl_write_text(w, "\\n");
+    } else {
+        pl_write_text(w, "\\u00");
+        pl_write_u8(w, (uint8_t)digits[byte >> 4]);
+        pl_write_u8(w, (uint8_t)digits[byte & 15]);
+    }
+}
+
+void pl_json_write_string(struct pl_writer *w, struct pl_bytes text)
+{
+    pl_write_u8(w, '"');
+    while (text.len) {
+        size_t run = plain_run(text);
+        pl_write_bytes(w, pl_bytes_of(text.data, run));
+        text = pl_bytes_from(text, run);
+        if (!text.len)
+            break;
+        write_escaped(w, text.data[0]);
+        text = pl_bytes_from(text, 1);
     }
     pl_write_u8(w, '"');
 }

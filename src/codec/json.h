@@ -48,6 +48,17 @@ size_t pl_json_unescape(struct pl_bytes value, uint8_t *out);
 PL_MUST_USE enum pl_err pl_json_integer(
     struct pl_json_member m, int64_t min, int64_t max, int64_t *out);
 
+/* The highest bits of those of eight bytes that a string cannot hold as they stand, or that need a
+ * closer look: quotes, backslashes, controls, what is not ASCII. The lowest one set is exact. */
+static inline uint64_t pl_json_marks(uint64_t word)
+{
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
+    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word) |
+               word) &
+           highs;
+}
+
 /* Text as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 void pl_json_write_string(struct pl_writer *w, struct pl_bytes text);
 

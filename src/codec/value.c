@@ -11,6 +11,8 @@ enum { UNTIL_END = UINT32_MAX };
 enum pl_err pl_value_read(
     enum pl_serializer serializer, struct pl_bytes in, struct pl_value *out, size_t *out_used)
 {
+    if (!in.len)
+        return PL_NEED_MORE;
     struct pl_scan s = {.at = in.data, .end = in.data + in.len};
     enum pl_err err = pl_value_scan(serializer, &s, 0, out);
     if (!err)
@@ -33,28 +35,20 @@ struct pl_items pl_value_items(const struct pl_value *value)
     };
 }
 
-/* Between two items of JSON, or a key and its value. */
-static void skip_mark(struct pl_scan *s, uint8_t mark)
-{
-    pl_json_skip_space(s);
-    if (s->at < s->end && *s->at == mark)
-        s->at++;
-}
-
 bool pl_items_next(struct pl_items *items, struct pl_value *out_key, struct pl_value *out)
 {
+    if (!items->count)
+        return false;
     struct pl_scan s = {
         .at = items->left.data, .end = items->left.data + items->left.len, .is_checked = true};
     bool is_json = items->serializer == PL_SERIAL_JSON;
-    if (!items->count)
-        return false;
     if (is_json)
-        skip_mark(&s, ',');
+        pl_json_skip_mark(&s, ',');
     enum pl_err err = PL_OK;
     if (items->is_dict) {
         err = pl_value_scan(items->serializer, &s, 0, out_key);
         if (is_json)
-            skip_mark(&s, ':');
+            pl_json_skip_mark(&s, ':');
     }
     if (!err)
         err = pl_value_scan(items->serializer, &s, 0, out);
@@ -105,6 +99,8 @@ static enum pl_err enter_cbor(struct pl_list *list, struct pl_scan *s)
 
 enum pl_err pl_list_enter(struct pl_list *list, enum pl_serializer serializer, struct pl_bytes in)
 {
+    if (!in.len)
+        return PL_NEED_MORE;
     *list = (struct pl_list){
         .scan = {.at = in.data, .end = in.data + in.len},
         .serializer = (uint8_t)serializer,
@@ -149,16 +145,17 @@ enum pl_err pl_list_next(struct pl_list *list, struct pl_value *out, bool *out_t
         return PL_OK;
     if (list->serializer == PL_SERIAL_JSON) {
         enum pl_err err = next_json(list, out_there);
-        if (err || !*out_there)
+        if (err)
             return err;
     } else if (list->left == UNTIL_END) {
         if (s->at == s->end)
             return PL_NEED_MORE;
-        if (*s->at == 0xFF) {
-            s->at++;
-            *out_there = false;
-            return PL_OK;
-        }
+        *out_there = *s->at != 0xFF;
+        s->at += !*out_there;
+    }
+    if (!*out_there) {
+        list->left = 0; /* so that who asks again is told the same */
+        return PL_OK;
     }
     if (list->left != UNTIL_END)
         list->left--;
@@ -201,6 +198,8 @@ bool pl_value_is(const struct pl_value *value, const char *text)
     if (value->is_plain)
         return pl_bytes_equal(value->text, wanted);
     /* An escape of JSON takes six bytes for one at most; chunks may be empty. */
+    if (value->serializer == PL_SERIAL_JSON && value->text.len > 6 * wanted.len)
+        return false;
     struct pl_arena arena = {0};
     struct pl_bytes content;
     bool is_it = !pl_value_text(value, &arena, &content) && pl_bytes_equal(content, wanted);

@@ -22,10 +22,13 @@
  *     pl_put_end(&v);
  *
  * Between the three forms everything travels unharmed but: NaN and infinities (null in JSON);
- * binary, in JSON the string "\u0000" and base64, both ways; keys that are no strings, in JSON the
- * decimal digits of integers (others: the item is malformed there); CBOR's tags, which are skipped;
- * CBOR's undefined, which is null; MessagePack's extensions, which are binary; a float that is
- * integral stays a float ("2.0").
+ * binary, in JSON the string "\u0000" and base64, both ways (so a string that looks so is binary);
+ * keys that are no strings, in JSON a string of what they would be as a value ("7", "true"); CBOR's
+ * tags, which are skipped, and its undefined, which is null; CBOR's integers below -2^63, which are
+ * floats; MessagePack's extensions, which are binary; half of a surrogate pair, which is U+FFFD. A
+ * float that is integral stays a float ("2.0"). JSON's numbers beyond 64 bits are floats, infinite
+ * at the end; they have 400 characters at most. A key that is a list or a dictionary is malformed,
+ * so that whatever was read can be written in each of the three.
  *
  * Pure: no allocation but from the caller's arena and writer.
  */
@@ -131,7 +134,7 @@ void pl_put_float(struct pl_value_writer *v, double value);
 void pl_put_string(struct pl_value_writer *v, struct pl_bytes text);
 void pl_put_text(struct pl_value_writer *v, const char *text);
 void pl_put_binary(struct pl_value_writer *v, struct pl_bytes bytes);
-/* Any value: as it stands if it is of this serializer, else transcoded. */
+/* Any value: as it stands if it is of this serializer, else transcoded, in one pass. */
 void pl_put_value(struct pl_value_writer *v, const struct pl_value *value);
 
 #endif

@@ -85,14 +85,23 @@ static enum pl_err scan_items(struct pl_scan *s, unsigned depth, bool is_map, ui
 {
     const uint8_t *start = s->at;
     uint64_t values = 0;
+    struct pl_value key;
     if (!is_indefinite && (count > pl_scan_left(s) || count * (is_map ? 2 : 1) > pl_scan_left(s)))
         return PL_NEED_MORE; /* each takes a byte at least */
+    if (s->is_shallow) {
+        out->kind = is_map ? PL_VALUE_DICT : PL_VALUE_LIST;
+        out->count = is_indefinite ? UINT32_MAX : (uint32_t)count;
+        return PL_OK;
+    }
     for (; is_indefinite || values < count * (is_map ? 2 : 1); values++) {
         if (is_indefinite && s->at == s->end)
             return PL_NEED_MORE;
         if (is_indefinite && *s->at == BREAK)
             break;
-        enum pl_err err = pl_cbor_scan(s, depth + 1, NULL);
+        bool is_key = is_map && values % 2 == 0;
+        enum pl_err err = pl_cbor_scan(s, depth + 1, is_key ? &key : NULL);
+        if (!err && is_key && pl_value_has_items(&key))
+            err = PL_MALFORMED;
         if (err)
             return err;
     }

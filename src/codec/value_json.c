@@ -2,14 +2,13 @@
  * JSON (RFC 8259), read in one pass. A string is looked through eight bytes at a time until one of
  * them ends it, escapes, or is not ASCII.
  */
-#include <math.h>
 #include <stdlib.h>
 
 #include "base/text.h"
 #include "codec/json.h"
 #include "codec/value_state.h"
 
-enum { NUMBER_MAX = 400 }; /* characters of a number that is no integer */
+enum { NUMBER_MAX = 400 }; /* characters of a number */
 
 void pl_json_skip_space(struct pl_scan *s)
 {
@@ -17,27 +16,28 @@ void pl_json_skip_space(struct pl_scan *s)
         s->at++;
 }
 
-static bool scan_escape(struct pl_scan *s)
+void pl_json_skip_mark(struct pl_scan *s, uint8_t mark)
 {
-    if (s->at == s->end)
-        return false;
-    uint8_t kind = *s->at++;
-    if (kind != 'u')
-        return kind && strchr("\"\\/bfnrt", kind);
-    for (int i = 0; i < 4; i++)
-        if (s->at == s->end || pl_hex_value(*s->at++) < 0)
-            return false;
-    return true;
+    pl_json_skip_space(s);
+    if (s->at < s->end && *s->at == mark)
+        s->at++;
 }
 
-/* Bits 7 of those bytes that need a look: quotes, backslashes, controls, non-ASCII. */
-static uint64_t marks(uint64_t word)
+/* Behind the backslash. */
+static enum pl_err scan_escape(struct pl_scan *s)
 {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t quote = word ^ (ones * '"'), slash = word ^ (ones * '\\');
-    return (((quote - ones) & ~quote) | ((slash - ones) & ~slash) | ((word - ones * 0x20) & ~word) |
-               word) &
-           highs;
+    if (s->at == s->end)
+        return PL_NEED_MORE;
+    uint8_t kind = *s->at++;
+    if (kind != 'u')
+        return kind && strchr("\"\\/bfnrt", kind) ? PL_OK : PL_MALFORMED;
+    for (int i = 0; i < 4; i++, s->at++) {
+        if (s->at == s->end)
+            return PL_NEED_MORE;
+        if (pl_hex_value(*s->at) < 0)
+            return PL_MALFORMED;
+    }
+    return PL_OK;
 }
 
 /* Behind the opening quote. */
@@ -49,7 +49,7 @@ static enum pl_err scan_string(struct pl_scan *s, struct pl_bytes *out, bool *ou
         uint64_t word;
         while (pl_scan_left(s) >= 8) {
             memcpy(&word, s->at, 8);
-            uint64_t found = marks(word);
+            uint64_t found = pl_json_marks(word);
             if (found) {
                 s->at += (size_t)__builtin_ctzll(found) / 8;
                 break;
@@ -65,8 +65,9 @@ static enum pl_err scan_string(struct pl_scan *s, struct pl_bytes *out, bool *ou
             return PL_MALFORMED;
         if (byte == '\\') {
             has_escape = true;
-            if (!scan_escape(s))
-                return s->at == s->end ? PL_NEED_MORE : PL_MALFORMED;
+            enum pl_err err = scan_escape(s);
+            if (err)
+                return err;
         }
         has_high |= byte >= 0x80;
     }
@@ -83,18 +84,14 @@ static size_t scan_digits(struct pl_scan *s)
     return (size_t)(s->at - start);
 }
 
-/* The value of a number that is no integer, or too large for one. */
-static enum pl_err read_real(const uint8_t *at, size_t len, struct pl_value *out)
+/* The value of a number that is no integer, or too large for one. Beyond all floats: infinity. */
+static void read_real(const uint8_t *at, size_t len, struct pl_value *out)
 {
     char text[NUMBER_MAX + 1];
-    if (len > NUMBER_MAX)
-        return PL_MALFORMED;
     memcpy(text, at, len);
     text[len] = '\0';
-    char *end;
-    out->real = strtod(text, &end);
+    out->real = strtod(text, NULL);
     out->kind = PL_VALUE_FLOAT;
-    return *end || !isfinite(out->real) ? PL_MALFORMED : PL_OK;
 }
 
 static enum pl_err scan_number(struct pl_scan *s, struct pl_value *out)
@@ -123,12 +120,17 @@ static enum pl_err scan_number(struct pl_scan *s, struct pl_value *out)
         if (!scan_digits(s))
             return s->at == s->end ? PL_NEED_MORE : PL_MALFORMED;
     }
+    size_t len = (size_t)(s->at - start);
+    if (len > NUMBER_MAX)
+        return PL_MALFORMED;
     if (!out)
         return PL_OK;
     uint64_t v;
     uint64_t max = is_negative ? (uint64_t)INT64_MAX + 1 : UINT64_MAX;
-    if (!is_whole || pl_parse_decimal(integer, max, &v) || (is_negative && v == 0))
-        return read_real(start, (size_t)(s->at - start), out);
+    if (!is_whole || pl_parse_decimal(integer, max, &v) || (is_negative && v == 0)) {
+        read_real(start, len, out);
+        return PL_OK;
+    }
     if (!is_negative && v > INT64_MAX) {
         out->kind = PL_VALUE_NATURAL;
         out->natural = v;
@@ -153,6 +155,10 @@ static enum pl_err scan_word(struct pl_scan *s, const char *word)
 static enum pl_err scan_items(
     struct pl_scan *s, unsigned depth, bool is_dict, uint32_t *out_count, struct pl_bytes *out_text)
 {
+    if (s->is_shallow) {
+        *out_count = UINT32_MAX;
+        return PL_OK;
+    }
     const uint8_t *start = s->at;
     uint8_t end = is_dict ? '}' : ']';
     uint32_t count = 0;
@@ -195,28 +201,45 @@ static enum pl_err scan_items(
     return PL_OK;
 }
 
+/* The next character of a string that was checked, its escape resolved; 0: no letter of base64. */
+static uint8_t next_letter(struct pl_bytes text, size_t *at)
+{
+    uint8_t c = text.data[(*at)++];
+    if (c != '\\')
+        return c;
+    c = text.data[(*at)++];
+    if (c != 'u')
+        return c == '/' ? c : 0;
+    const uint8_t *digits = text.data + *at;
+    *at += 4;
+    if (digits[0] != '0' || digits[1] != '0')
+        return 0;
+    return (uint8_t)(pl_hex_value(digits[2]) << 4 | pl_hex_value(digits[3]));
+}
+
 /* A string that begins with the escape of NUL is binary (WAMP, section "Binary conversion"), if
- * base64 follows. */
+ * base64 follows that can be decoded. */
 static bool is_binary(struct pl_bytes text)
 {
     const struct pl_bytes nul = PL_BYTES("\\u0000");
     if (!pl_bytes_starts(text, nul))
         return false;
     size_t digits = 0, pads = 0;
-    for (size_t i = nul.len; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        bool is_escaped_slash = c == '\\' && text.data[i + 1] == '/';
-        i += is_escaped_slash;
-        pads += c == '=';
-        if (c == '=')
+    int value = 0;
+    for (size_t i = nul.len; i < text.len;) {
+        uint8_t c = next_letter(text, &i);
+        if (c == '=') {
+            pads++;
             continue;
-        bool is_letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-        bool is_digit = (c >= '0' && c <= '9') || c == '+' || c == '/' || is_escaped_slash;
-        if (pads || (!is_letter && !is_digit))
+        }
+        value = pl_base64_value(c, false);
+        if (pads || value < 0)
             return false;
         digits++;
     }
-    return pads <= 2 && digits % 4 != 1 && (!pads || (digits + pads) % 4 == 0);
+    bool is_padded = !pads || (pads <= 2 && (digits + pads) % 4 == 0);
+    int unused_bits = digits % 4 == 2 ? 0x0F : digits % 4 == 3 ? 0x03 : 0;
+    return is_padded && digits % 4 != 1 && !(value & unused_bits);
 }
 
 enum pl_err pl_json_scan(struct pl_scan *s, unsigned depth, struct pl_value *out)
@@ -234,7 +257,7 @@ enum pl_err pl_json_scan(struct pl_scan *s, unsigned depth, struct pl_value *out
     case '"':
         s->at++;
         err = scan_string(s, &v->text, &v->is_plain);
-        v->kind = !err && is_binary(v->text) ? PL_VALUE_BINARY : PL_VALUE_STRING;
+        v->kind = !err && out && is_binary(v->text) ? PL_VALUE_BINARY : PL_VALUE_STRING;
         break;
     case '[':
     case '{': {

@@ -43,6 +43,12 @@ static enum pl_err scan_text(
     return PL_OK;
 }
 
+/* Of a head: does a list or a dictionary follow? */
+static bool has_items(uint8_t head)
+{
+    return (head >= 0x80 && head < 0xA0) || (head >= 0xDC && head <= 0xDF);
+}
+
 static enum pl_err scan_items(
     struct pl_scan *s, unsigned depth, uint64_t count, bool is_dict, struct pl_value *out)
 {
@@ -50,7 +56,11 @@ static enum pl_err scan_items(
     uint64_t values = is_dict ? count * 2 : count;
     if (values > pl_scan_left(s))
         return PL_NEED_MORE; /* each takes a byte at least */
+    if (s->is_shallow)
+        values = 0;
     for (uint64_t i = 0; i < values; i++) {
+        if (is_dict && i % 2 == 0 && s->at < s->end && has_items(*s->at))
+            return PL_MALFORMED; /* as a key */
         enum pl_err err = pl_msgpack_scan(s, depth + 1, NULL);
         if (err)
             return err;

@@ -35,9 +35,20 @@ static void begin_value(struct pl_value_writer *v)
         pl_write_u8(v->w, ',');
 }
 
-static void open_one(struct pl_value_writer *v, bool is_dict)
+/* count UINT32_MAX: unknown, for close_items to tell. */
+static void write_head(struct pl_writer *w, uint8_t serializer, uint32_t count, bool is_dict)
 {
     static const uint8_t marks[PL_SERIAL_COUNT][2] = {{'[', '{'}, {0x90, 0x80}, {0x80, 0xA0}};
+    if (serializer == PL_SERIAL_JSON || count == UINT32_MAX)
+        pl_write_u8(w, marks[serializer][is_dict]);
+    else if (serializer == PL_SERIAL_MSGPACK)
+        pl_msgpack_write_list(w, count, is_dict);
+    else
+        pl_cbor_write_head(w, is_dict ? CBOR_MAP : CBOR_LIST, count);
+}
+
+static void open_one(struct pl_value_writer *v, bool is_dict)
+{
     begin_value(v);
     if (v->depth == PL_PUT_DEPTH_MAX) {
         v->w->err = v->w->err ? v->w->err : PL_LIMIT;
@@ -47,7 +58,7 @@ static void open_one(struct pl_value_writer *v, bool is_dict)
     v->open[v->depth].count = 0;
     v->open[v->depth].is_dict = is_dict;
     v->depth++;
-    pl_write_u8(v->w, marks[v->serializer][is_dict]);
+    write_head(v->w, v->serializer, UINT32_MAX, is_dict);
 }
 
 void pl_put_list(struct pl_value_writer *v)
@@ -105,27 +116,27 @@ static void close_cbor(struct pl_writer *w, size_t at, uint32_t count)
     store_big(head + 1, size, count);
 }
 
+/* Behind the last item of what was opened at `at`. */
+static void close_items(
+    struct pl_writer *w, uint8_t serializer, size_t at, uint32_t count, bool is_dict)
+{
+    if (w->err)
+        return;
+    if (serializer == PL_SERIAL_JSON)
+        pl_write_u8(w, is_dict ? '}' : ']');
+    else if (serializer == PL_SERIAL_MSGPACK)
+        close_msgpack(w, at, count, is_dict);
+    else
+        close_cbor(w, at, count);
+}
+
 void pl_put_end(struct pl_value_writer *v)
 {
     if (v->w->err || !v->depth)
         return;
     v->depth--;
-    size_t at = v->open[v->depth].at;
-    uint32_t count = v->open[v->depth].count;
-    bool is_dict = v->open[v->depth].is_dict;
-    switch ((enum pl_serializer)v->serializer) {
-    case PL_SERIAL_JSON:
-        pl_write_u8(v->w, is_dict ? '}' : ']');
-        break;
-    case PL_SERIAL_MSGPACK:
-        close_msgpack(v->w, at, count, is_dict);
-        break;
-    case PL_SERIAL_CBOR:
-        close_cbor(v->w, at, count);
-        break;
-    case PL_SERIAL_COUNT:
-        break;
-    }
+    close_items(v->w, v->serializer, v->open[v->depth].at, v->open[v->depth].count,
+        v->open[v->depth].is_dict);
 }
 
 /* ---- One value ---- */
@@ -311,98 +322,152 @@ void pl_put_binary(struct pl_value_writer *v, struct pl_bytes bytes)
     emit_binary(v->w, v->serializer, bytes);
 }
 
-/* ---- From one serializer to another ---- */
+/*
+ * ---- From one serializer to another ----
+ *
+ * One pass over what was checked before, whatever its depth: lists and dictionaries are entered,
+ * and where only their end tells their count, the head is made wider at the end.
+ */
 
-static void transcode(struct pl_writer *w, uint8_t serializer, const struct pl_value *value);
+struct crossing {
+    struct pl_writer *w;
+    struct pl_scan from;
+    struct pl_arena arena; /* for one string at a time */
+    uint8_t from_serializer, serializer;
+};
 
-static void transcode_text(struct pl_writer *w, uint8_t serializer, const struct pl_value *value)
+/* What was checked before ended too early: a bug of ours, and no reason to loop. */
+static void fail(struct crossing *c, enum pl_err err)
 {
-    struct pl_arena arena = {0};
+    c->w->err = c->w->err ? c->w->err : err;
+}
+
+static void cross_text(struct crossing *c, const struct pl_value *value)
+{
     struct pl_bytes text;
-    enum pl_err err = pl_value_text(value, &arena, &text);
+    enum pl_err err = pl_value_text(value, &c->arena, &text);
     if (err)
-        w->err = w->err ? w->err : err;
+        fail(c, err);
     else if (value->kind == PL_VALUE_BINARY)
-        emit_binary(w, serializer, text);
+        emit_binary(c->w, c->serializer, text);
     else
-        emit_string(w, serializer, text);
-    pl_arena_done(&arena);
+        emit_string(c->w, c->serializer, text);
+    pl_arena_reset(&c->arena);
 }
 
-/* JSON's keys are strings: the digits of an integer become one. */
-static void transcode_json_key(struct pl_writer *w, const struct pl_value *key)
+static void cross_scalar(struct crossing *c, const struct pl_value *value)
 {
-    bool is_number = key->kind == PL_VALUE_INTEGER || key->kind == PL_VALUE_NATURAL;
-    if (!is_number && key->kind != PL_VALUE_STRING) {
-        w->err = w->err ? w->err : PL_MALFORMED;
-        return;
-    }
-    if (is_number)
-        pl_write_u8(w, '"');
-    transcode(w, PL_SERIAL_JSON, key);
-    pl_write_text(w, is_number ? "\":" : ":");
-}
-
-static void transcode_items(struct pl_writer *w, uint8_t serializer, const struct pl_value *value)
-{
-    struct pl_items items = pl_value_items(value);
-    struct pl_value key, item;
-    bool is_dict = items.is_dict, is_json = serializer == PL_SERIAL_JSON, is_first = true;
-    if (is_json)
-        pl_write_u8(w, is_dict ? '{' : '[');
-    else if (serializer == PL_SERIAL_MSGPACK)
-        pl_msgpack_write_list(w, items.count, is_dict);
-    else
-        pl_cbor_write_head(w, is_dict ? CBOR_MAP : CBOR_LIST, items.count);
-    while (!w->err && pl_items_next(&items, &key, &item)) {
-        if (is_json && !is_first)
-            pl_write_u8(w, ',');
-        is_first = false;
-        if (is_dict && is_json)
-            transcode_json_key(w, &key);
-        else if (is_dict)
-            transcode(w, serializer, &key);
-        transcode(w, serializer, &item);
-    }
-    if (is_json)
-        pl_write_u8(w, is_dict ? '}' : ']');
-}
-
-static void transcode(struct pl_writer *w, uint8_t serializer, const struct pl_value *value)
-{
-    if (value->serializer == serializer) {
-        pl_write_bytes(w, value->raw);
-        return;
-    }
     switch ((enum pl_value_kind)value->kind) {
     case PL_VALUE_NULL:
-        emit_null(w, serializer);
+        emit_null(c->w, c->serializer);
         return;
     case PL_VALUE_BOOL:
-        emit_bool(w, serializer, value->boolean);
+        emit_bool(c->w, c->serializer, value->boolean);
         return;
     case PL_VALUE_INTEGER:
-        emit_integer(w, serializer, value->integer);
+        emit_integer(c->w, c->serializer, value->integer);
         return;
     case PL_VALUE_NATURAL:
-        emit_natural(w, serializer, value->natural);
+        emit_natural(c->w, c->serializer, value->natural);
         return;
     case PL_VALUE_FLOAT:
-        emit_real(w, serializer, value->real);
+        emit_real(c->w, c->serializer, value->real);
         return;
     case PL_VALUE_STRING:
     case PL_VALUE_BINARY:
-        transcode_text(w, serializer, value);
+        cross_text(c, value);
         return;
     case PL_VALUE_LIST:
     case PL_VALUE_DICT:
-        transcode_items(w, serializer, value);
         return;
     }
+}
+
+/* JSON's keys are strings: what other scalars look like there becomes one. */
+static void cross_key(struct crossing *c)
+{
+    struct pl_value key;
+    enum pl_err err = pl_value_scan(c->from_serializer, &c->from, 0, &key);
+    if (err || pl_value_has_items(&key)) {
+        fail(c, err ? err : PL_MALFORMED);
+        return;
+    }
+    bool is_json = c->serializer == PL_SERIAL_JSON;
+    bool is_quoted = is_json && key.kind != PL_VALUE_STRING && key.kind != PL_VALUE_BINARY;
+    if (is_quoted)
+        pl_write_u8(c->w, '"');
+    cross_scalar(c, &key);
+    if (is_json)
+        pl_write_text(c->w, is_quoted ? "\":" : ":");
+    if (c->from_serializer == PL_SERIAL_JSON)
+        pl_json_skip_mark(&c->from, ':');
+}
+
+/* Is there another item? Where the count is unknown, the mark of the end is taken. */
+static bool has_another(struct crossing *c, uint32_t count, uint32_t done)
+{
+    struct pl_scan *s = &c->from;
+    if (c->w->err || count != UINT32_MAX)
+        return !c->w->err && done < count;
+    if (c->from_serializer == PL_SERIAL_JSON)
+        pl_json_skip_mark(s, ',');
+    if (c->from_serializer == PL_SERIAL_JSON)
+        pl_json_skip_space(s);
+    if (s->at == s->end) {
+        fail(c, PL_MALFORMED);
+        return false;
+    }
+    bool is_end = *s->at == (c->from_serializer == PL_SERIAL_CBOR ? 0xFF : ']') ||
+                  (c->from_serializer == PL_SERIAL_JSON && *s->at == '}');
+    s->at += is_end;
+    return !is_end;
+}
+
+/* The depth of recursion is that of the value, which was bounded when it was read. */
+static void cross(struct crossing *c)
+{
+    struct pl_value value;
+    c->from.is_shallow = true;
+    enum pl_err err = pl_value_scan(c->from_serializer, &c->from, 0, &value);
+    if (err) {
+        fail(c, err);
+        return;
+    }
+    if (!pl_value_has_items(&value)) {
+        cross_scalar(c, &value);
+        return;
+    }
+    bool is_dict = value.kind == PL_VALUE_DICT, is_json = c->serializer == PL_SERIAL_JSON;
+    size_t at = c->w->len;
+    uint32_t done = 0;
+    write_head(c->w, c->serializer, value.count, is_dict);
+    for (; has_another(c, value.count, done); done++) {
+        if (is_json && done)
+            pl_write_u8(c->w, ',');
+        if (is_dict)
+            cross_key(c);
+        if (!c->w->err)
+            cross(c);
+    }
+    if (is_json || value.count == UINT32_MAX)
+        close_items(c->w, c->serializer, at, done, is_dict);
 }
 
 void pl_put_value(struct pl_value_writer *v, const struct pl_value *value)
 {
     begin_value(v);
-    transcode(v->w, v->serializer, value);
+    if (value->serializer == v->serializer) {
+        pl_write_bytes(v->w, value->raw);
+        return;
+    }
+    struct crossing c = {
+        .w = v->w,
+        .from = {.at = value->raw.data,
+            .end = value->raw.data + value->raw.len,
+            .is_checked = true},
+        .from_serializer = value->serializer,
+        .serializer = v->serializer,
+    };
+    cross(&c);
+    pl_arena_done(&c.arena);
 }

@@ -11,6 +11,8 @@
 struct pl_scan {
     const uint8_t *at, *end;
     bool is_checked; /* the bytes were read before: text is not looked at for UTF-8 again */
+    bool is_shallow; /* lists and dictionaries are entered, not passed: `at` stands at their first
+                        item, and their count is UINT32_MAX where only an end's mark tells it */
 };
 
 static inline size_t pl_scan_left(const struct pl_scan *s)
@@ -52,6 +54,8 @@ PL_MUST_USE enum pl_err pl_list_next(struct pl_list *list, struct pl_value *out,
 
 /* JSON's. */
 void pl_json_skip_space(struct pl_scan *s);
+/* Behind a comma or a colon, if there is one. */
+void pl_json_skip_mark(struct pl_scan *s, uint8_t mark);
 /* CBOR's: the chunks of an indefinite string joined in out, which has room for text.len. */
 size_t pl_cbor_join(struct pl_bytes text, uint8_t *out);
 
@@ -74,6 +78,12 @@ static inline uint64_t pl_read_big(const uint8_t *at, size_t size)
     for (size_t i = 0; i < size; i++)
         v = v << 8 | at[i];
     return v;
+}
+
+/* Is it a list or a dictionary? */
+static inline bool pl_value_has_items(const struct pl_value *value)
+{
+    return value->kind == PL_VALUE_LIST || value->kind == PL_VALUE_DICT;
 }
 
 static inline double pl_real_of_bits(uint64_t bits)

@@ -75,7 +75,7 @@ void pl_wamp_end_plain(struct pl_value_writer *v, struct pl_bytes plain,
     struct pl_bytes content_type, enum pl_wamp_plain rule);
 
 /* Arguments and ArgumentsKw of a payload that was checked before; kind NULL: left out. Arguments
- * may be BINARY or STRING (payload passthru). */
+ * may be BINARY (payload passthru). */
 void pl_wamp_arguments(enum pl_serializer serializer, struct pl_bytes payload,
     struct pl_value *out_args, struct pl_value *out_kwargs);
 

@@ -65,7 +65,7 @@ static bool is_arguments(
 static bool is_json(struct pl_bytes text, struct pl_value *out)
 {
     struct pl_scan s = {.at = text.data, .end = text.data + text.len};
-    if (pl_json_scan(&s, 0, out))
+    if (pl_json_scan(&s, 2, out)) /* in a list in a message */
         return false;
     pl_json_skip_space(&s);
     return s.at == s.end;
