@@ -8,53 +8,13 @@
  * what the message says, and the message put together again from that, in hex, in each serializer.
  * A type that is unknown is told as its values; "error" says what else is wrong.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/text.h"
-#include "codec/wamp.h"
+#include "codec/wamp_again.h"
 
 static const char *const names[PL_SERIAL_COUNT] = {"json", "msgpack", "cbor"};
-
-struct shape {
-    uint32_t type;
-    const char *elements;
-};
-
-static const struct shape shapes[] = {
-#define PL_WAMP(name, code, shape) {code, shape},
-#include "codec/wamp.def"
-#undef PL_WAMP
-};
-
-static void put_id(struct pl_value_writer *v, const struct pl_wamp *m, unsigned *at)
-{
-    pl_put_natural(v, m->ids[(*at)++]);
-}
-
-/* The message again, from its parts. */
-static void encode(struct pl_writer *w, enum pl_serializer serializer, const struct pl_wamp *m)
-{
-    struct pl_value_writer v = pl_wamp_begin(w, serializer, (enum pl_wamp_type)m->type);
-    const char *elements = "";
-    unsigned at = 0;
-    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        if (shapes[i].type == m->type)
-            elements = shapes[i].elements;
-    for (; *elements; elements++) {
-        if (*elements == 'i')
-            put_id(&v, m, &at);
-        else if (*elements == 'r')
-            pl_put_natural(&v, m->request_type);
-        else if (*elements == 'u')
-            pl_put_value(&v, &m->text);
-        else if (*elements == 'd' || m->details.kind != PL_VALUE_NULL)
-            if (*elements != 'a')
-                pl_put_value(&v, &m->details);
-    }
-    pl_wamp_end(&v, m->serializer, m->payload);
-}
 
 static void put_hex(struct pl_value_writer *v, const char *key, const struct pl_shared *bytes)
 {
@@ -110,7 +70,7 @@ static void put_message(struct pl_value_writer *v, const struct pl_wamp *m)
     put_member(v, "kwargs", &kwargs);
     for (int to = 0; to < PL_SERIAL_COUNT; to++) {
         struct pl_writer w = pl_writer_new();
-        encode(&w, (enum pl_serializer)to, m);
+        wamp_encode_again(&w, (enum pl_serializer)to, m);
         put_encoded(v, names[to], &w);
     }
 }

@@ -7,10 +7,10 @@
 static void split(enum pl_serializer serializer, struct pl_bytes payload, struct pl_value *out_args,
     struct pl_value *out_kwargs)
 {
-    struct pl_scan s = {.at = payload.data, .end = payload.data + payload.len, .is_checked = true};
     out_args->kind = out_kwargs->kind = PL_VALUE_NULL;
     if (!payload.len)
         return;
+    struct pl_scan s = {.at = payload.data, .end = payload.data + payload.len, .is_checked = true};
     if (pl_value_scan(serializer, &s, 0, out_args)) {
         out_args->kind = PL_VALUE_NULL;
         return;
