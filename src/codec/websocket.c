@@ -7,6 +7,11 @@ void pl_websocket_decoder_init(struct pl_websocket_decoder *d, bool allows_compr
     *d = (struct pl_websocket_decoder){.allows_compression = allows_compression};
 }
 
+void pl_websocket_decoder_init_client(struct pl_websocket_decoder *d)
+{
+    *d = (struct pl_websocket_decoder){.is_client = true};
+}
+
 void pl_websocket_mask(uint8_t *to, const uint8_t *from, size_t len, const uint8_t mask[4])
 {
     uint64_t wide[4];
@@ -58,7 +63,7 @@ static bool is_header_valid(const struct pl_websocket_decoder *d, uint8_t first,
 {
     uint8_t opcode = first & 0x0f;
     bool is_fin = first & 0x80, is_masked = second & 0x80, is_marked = first & 0x40;
-    if (!is_masked || (first & 0x30))
+    if (is_masked == d->is_client || (first & 0x30))
         return false;
     /* RSV1 marks the first frame of a compressed message (RFC 7692, section 6). */
     if (is_marked && (!d->allows_compression || is_control(opcode) || !opcode))
@@ -72,7 +77,7 @@ static bool is_header_valid(const struct pl_websocket_decoder *d, uint8_t first,
 static size_t header_len(uint8_t second)
 {
     uint8_t len = second & 0x7f;
-    return 2u + (len == 126 ? 2u : len == 127 ? 8u : 0u) + 4u;
+    return 2u + (len == 126 ? 2u : len == 127 ? 8u : 0u) + (second & 0x80 ? 4u : 0u);
 }
 
 /* head is whole. */
@@ -86,7 +91,10 @@ static enum pl_err begin_frame(struct pl_websocket_decoder *d, const uint8_t *he
     /* The shortest form, and 63 bits (RFC 6455, section 5.2). */
     if ((len == 126 && left < 126) || (len == 127 && (left < 65536 || left >> 63)))
         return fail(d, PL_WS_PROTOCOL_ERROR);
-    memcpy(d->mask, head + 2 + extended, 4);
+    if (d->is_client)
+        memset(d->mask, 0, 4); /* which changes nothing */
+    else
+        memcpy(d->mask, head + 2 + extended, 4);
     d->left = left;
     d->opcode = head[0] & 0x0f;
     d->is_fin = head[0] & 0x80;
@@ -235,6 +243,15 @@ size_t pl_websocket_encode_header(uint8_t out[PL_WS_OUR_HEADER_MAX],
     for (size_t i = 0; i < extended; i++)
         out[2 + i] = (uint8_t)(len >> (8 * (extended - 1 - i)));
     return 2 + extended;
+}
+
+size_t pl_websocket_encode_masked(uint8_t out[PL_WS_HEADER_MAX], enum pl_websocket_opcode opcode,
+    uint64_t len, const uint8_t mask[4])
+{
+    size_t at = pl_websocket_encode_header(out, opcode, true, false, len);
+    out[1] |= 0x80;
+    memcpy(out + at, mask, 4);
+    return at + 4;
 }
 
 size_t pl_websocket_encode_control(

@@ -1,5 +1,6 @@
 /*
- * WebSocket frames (RFC 6455), the server's side: the peer's are masked, ours are not.
+ * WebSocket frames (RFC 6455). A server's peer masks, and it does not; a client has it the other
+ * way round.
  *
  * The decoder takes whatever bytes came and gives pieces: a run of payload, or a whole control
  * frame. It keeps the header of an unfinished frame and what a control frame has of its payload (at
@@ -46,8 +47,8 @@ enum pl_websocket_code {
 };
 
 enum {
-    PL_WS_HEADER_MAX = 14,     /* the peer's, with its mask */
-    PL_WS_OUR_HEADER_MAX = 10, /* ours */
+    PL_WS_HEADER_MAX = 14,     /* a client's, with its mask */
+    PL_WS_OUR_HEADER_MAX = 10, /* a server's own */
     PL_WS_CONTROL_MAX = 125,   /* payload of a control frame */
     PL_WS_REASON_MAX = 123,    /* of it, the text of a close */
 };
@@ -67,6 +68,7 @@ struct pl_websocket_decoder {
     bool is_compressed;      /* the open message is */
     bool allows_compression; /* permessage-deflate was agreed on */
     bool closed;             /* a close frame came; what follows is ignored */
+    bool is_client;          /* the peer is a server: what it sends has no mask */
     uint8_t head[PL_WS_HEADER_MAX];
     uint8_t control[PL_WS_CONTROL_MAX];
 };
@@ -81,6 +83,8 @@ struct pl_websocket_piece {
 };
 
 void pl_websocket_decoder_init(struct pl_websocket_decoder *d, bool allows_compression);
+/* The same for a client, whose peer does not mask. */
+void pl_websocket_decoder_init_client(struct pl_websocket_decoder *d);
 
 /*
  * Gives the next piece and moves *in on. Data payload is written to `to`, which is at most in->data
@@ -98,6 +102,11 @@ void pl_websocket_mask(uint8_t *to, const uint8_t *from, size_t len, const uint8
 /* The header of a frame without mask. Returns its length. */
 size_t pl_websocket_encode_header(uint8_t out[PL_WS_OUR_HEADER_MAX],
     enum pl_websocket_opcode opcode, bool is_fin, bool is_compressed, uint64_t len);
+
+/* The header of a client's whole message; its payload is to be masked with the same mask. Returns
+ * its length. */
+size_t pl_websocket_encode_masked(uint8_t out[PL_WS_HEADER_MAX], enum pl_websocket_opcode opcode,
+    uint64_t len, const uint8_t mask[4]);
 
 /* A whole control frame into out (2 + PL_WS_CONTROL_MAX). Longer payload is cut. Its length. */
 size_t pl_websocket_encode_control(

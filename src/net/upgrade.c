@@ -74,8 +74,7 @@ enum pl_err pl_upgrade_check(const struct pl_http_request *request, struct pl_by
     return PL_OK;
 }
 
-/* RFC 6455, section 4.2.2: base64(SHA-1(key + GUID)); out has room for 28 bytes. */
-static enum pl_err accept_of(struct pl_bytes key, char out[28])
+enum pl_err pl_upgrade_answer_key(struct pl_bytes key, char out[PL_UPGRADE_KEY_ANSWER])
 {
     static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
     uint8_t text[24 + sizeof guid - 1], digest[20];
@@ -92,8 +91,8 @@ static enum pl_err accept_of(struct pl_bytes key, char out[28])
 enum pl_err pl_upgrade_accept(struct pl_conn *conn, const struct pl_http_request *request,
     const struct pl_upgrade *up, struct pl_websocket_options options)
 {
-    char accept[28], extensions[PL_DEFLATE_ANSWER_MAX];
-    enum pl_err err = accept_of(pl_http_header(request, "sec-websocket-key"), accept);
+    char accept[PL_UPGRADE_KEY_ANSWER], extensions[PL_DEFLATE_ANSWER_MAX];
+    enum pl_err err = pl_upgrade_answer_key(pl_http_header(request, "sec-websocket-key"), accept);
     if (err)
         return err;
     struct pl_writer w = pl_writer_begin(pl_conn_output(conn));

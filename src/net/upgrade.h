@@ -35,6 +35,11 @@ PL_MUST_USE enum pl_err pl_upgrade_check(const struct pl_http_request *request,
     struct pl_bytes rest, const char *const *subprotocols, bool allows_deflate,
     struct pl_upgrade *out);
 
+enum { PL_UPGRADE_KEY_ANSWER = 28 };
+/* What Sec-WebSocket-Accept says to a key (RFC 6455, section 4.2.2): base64(SHA-1(key + GUID)), no
+ * zero at its end. For clients too. */
+PL_MUST_USE enum pl_err pl_upgrade_answer_key(struct pl_bytes key, char out[PL_UPGRADE_KEY_ANSWER]);
+
 /* Appends the 101 and turns the connection into a WebSocket. options->deflate is filled here. */
 PL_MUST_USE enum pl_err pl_upgrade_accept(struct pl_conn *conn,
     const struct pl_http_request *request, const struct pl_upgrade *up,
