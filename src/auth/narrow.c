@@ -72,9 +72,9 @@ static enum pl_err read_permissions(
         json_t *item = json_array_get(list, i);
         struct pl_bytes verb = pl_bytes_of(json_string_value(item), json_string_length(item));
         if (pl_bytes_equal_nocase(verb, PL_BYTES("publish")))
-            out->may[PL_PUBLISH] = true;
+            out->may[PL_PUBLISH] = out->may[PL_CALL] = true;
         else if (pl_bytes_equal_nocase(verb, PL_BYTES("subscribe")))
-            out->may[PL_SUBSCRIBE] = true;
+            out->may[PL_SUBSCRIBE] = out->may[PL_REGISTER] = true;
     }
     json_decref(list);
     return PL_OK;

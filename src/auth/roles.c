@@ -17,6 +17,9 @@ struct role {
     struct role_list lists[PL_ACTION_COUNT][LIST_COUNT];
     bool has_replay;
     uint8_t replay;
+    uint8_t disclose; /* enum pl_role_disclose */
+    uint32_t trust;
+    struct pl_bytes authorizer;
 };
 
 struct pl_roles {
@@ -64,6 +67,14 @@ static enum pl_err add_role(
         return PL_NO_MEMORY;
     role->has_replay = config->has_replay;
     role->replay = config->replay;
+    role->disclose = config->disclose;
+    role->trust = config->trust;
+    if (config->authorizer) {
+        const char *authorizer = pl_arena_copy(&roles->memory, pl_bytes_text(config->authorizer));
+        if (!authorizer)
+            return PL_NO_MEMORY;
+        role->authorizer = pl_bytes_text(authorizer);
+    }
     enum pl_err err = pl_map_add(&roles->by_name, &role->entry, pl_bytes_of(copy, name.len));
     if (err != PL_OK)
         return err;
@@ -77,6 +88,10 @@ static enum pl_err add_role(
         {"deny_publish", config->deny_publish, PL_PUBLISH, DENY},
         {"subscribe", config->subscribe, PL_SUBSCRIBE, ALLOW},
         {"deny_subscribe", config->deny_subscribe, PL_SUBSCRIBE, DENY},
+        {"call", config->call, PL_CALL, ALLOW},
+        {"deny_call", config->deny_call, PL_CALL, DENY},
+        {"register", config->register_, PL_REGISTER, ALLOW},
+        {"deny_register", config->deny_register, PL_REGISTER, DENY},
     };
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
         err = read_list(&roles->memory, copy, lists[i].name, lists[i].texts,
@@ -187,10 +202,18 @@ static enum pl_err add_allowed(struct pl_identity *identity, enum pl_action acti
     return PL_OK;
 }
 
+/* Whose lists say what this action may: its own if there are any. */
+static enum pl_action ruled_by(const struct role *role, enum pl_action action)
+{
+    if (role->lists[action][ALLOW].count || role->lists[action][DENY].count)
+        return action;
+    return action == PL_CALL ? PL_PUBLISH : action == PL_REGISTER ? PL_SUBSCRIBE : action;
+}
+
 static enum pl_err apply_list(const struct role *role, struct pl_identity *identity,
     enum pl_action action, int which, const struct pl_narrowing *by, struct pl_diag *diag)
 {
-    const struct role_list *list = &role->lists[action][which];
+    const struct role_list *list = &role->lists[ruled_by(role, action)][which];
     for (uint32_t i = 0; i < list->count; i++) {
         struct pl_pattern *pattern;
         enum pl_err err = pl_template_expand(&list->patterns[i], identity, diag, &pattern);
@@ -226,6 +249,17 @@ static enum pl_err apply_role(const struct role *role, struct pl_identity *ident
     }
     identity->has_replay = role->has_replay;
     identity->replay = role->replay;
+    identity->may_disclose = role->disclose != PL_DISCLOSE_NEVER;
+    identity->is_disclosed = role->disclose == PL_DISCLOSE_ALWAYS;
+    identity->has_trust = role->trust != 0;
+    identity->trust = role->trust;
+    if (!role->authorizer.len)
+        return PL_OK;
+    /* The table may go before the identity does. */
+    const char *authorizer = pl_arena_copy(identity->memory, role->authorizer);
+    if (!authorizer)
+        return PL_NO_MEMORY;
+    identity->authorizer = pl_bytes_text(authorizer);
     return PL_OK;
 }
 

@@ -38,9 +38,19 @@ struct pl_texts {
 struct pl_role_config {
     const char *name;
     struct pl_texts publish, subscribe, deny_publish, deny_subscribe;
+    /* A role without `call` may call what it may publish, one without `register` may register what
+     * it may subscribe. */
+    struct pl_texts call, register_, deny_call, deny_register;
     bool has_replay;
-    uint8_t replay; /* enum pl_replay */
+    uint8_t replay;         /* enum pl_replay */
+    uint8_t disclose;       /* enum pl_role_disclose */
+    uint32_t trust;         /* its publications and calls carry it; 0: none */
+    const char *authorizer; /* procedure that decides instead of the lists, in protocols that can
+                               ask one; NULL: none */
 };
+
+/* Whether others are told who publishes and calls. */
+enum pl_role_disclose { PL_DISCLOSE_ASK, PL_DISCLOSE_ALWAYS, PL_DISCLOSE_NEVER };
 
 enum {
     PL_ROLES_MAX = 1024,

@@ -280,7 +280,6 @@ void pl_grants_add(struct pl_session *s, struct pl_bytes reply);
 bool pl_grants_take(struct pl_session *s, struct pl_bytes subject);
 
 /* Constant facts of a realm that the core needs without its lock. */
-uint64_t pl_realm_seed(const struct pl_realm *realm);
 uint64_t pl_realm_epoch(const struct pl_realm *realm);
 uint32_t pl_realm_worker_count(const struct pl_realm *realm);
 

@@ -15,6 +15,7 @@ struct pl_identity *pl_identity_new(void)
         return NULL;
     atomic_init(&block->identity.refs, 1);
     block->identity.memory = &block->memory;
+    block->identity.may_disclose = true;
     return &block->identity;
 }
 
@@ -52,7 +53,6 @@ struct pl_identity *pl_identity_new_all(const char *user, const char *role)
     identity->user = pl_bytes_text(own_user);
     identity->role = pl_bytes_text(own_role);
     identity->expires_unix_ms = PL_NEVER;
-    identity->may_disclose = true;
     for (int action = 0; action < PL_ACTION_COUNT; action++) {
         struct pl_pattern *everything;
         if (pl_pattern_parse(PL_BYTES(">"), &everything) ||

@@ -38,6 +38,8 @@ PL_MUST_USE struct pl_realm *pl_realm_new(const char *name, struct pl_worker *wo
 struct pl_realm *pl_realm_free(struct pl_realm *realm);
 const char *pl_realm_name(const struct pl_realm *realm);
 const struct pl_realm_limits *pl_realm_limits(const struct pl_realm *realm);
+/* A secret: for hashes that peers must not foresee. */
+uint64_t pl_realm_seed(const struct pl_realm *realm);
 
 /* Before anyone joins. The pattern's reference is the realm's from then on. */
 PL_MUST_USE enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_history_rule rule);

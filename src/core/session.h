@@ -197,6 +197,7 @@ struct pl_session {
     void *open_request;                   /* the login or claim that is open; its reactor */
     const struct pl_challenge *challenge; /* after PL_CHALLENGED; in `exchange` */
     struct pl_exchange *exchange;         /* the authenticator's, until the next login or done */
+    struct pl_realm *asked_realm;         /* the server's: which the login asked for; NULL: none */
     void *about; /* the server's: what /connections tells of it. Borrowed */
 };
 

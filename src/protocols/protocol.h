@@ -26,6 +26,15 @@ enum pl_sniff { PL_SNIFF_NO, PL_SNIFF_MORE, PL_SNIFF_YES };
 
 enum pl_input_kind { PL_INPUT_STREAM, PL_INPUT_TEXT_FRAME, PL_INPUT_BINARY_FRAME };
 
+/* How a protocol's own messages are told apart on their way out. */
+enum pl_framing {
+    PL_FRAMING_STREAM,    /* bytes follow each other; what they mean is the protocol's */
+    PL_FRAMING_WEBSOCKET, /* input comes as whole messages; the protocol appends whole frames of a
+                             server to link->out (codec/websocket.h) */
+    PL_FRAMING_MESSAGES,  /* input comes as whole messages; each one goes out by
+                             host->send_message, which may compress it */
+};
+
 struct pl_input {
     struct pl_bytes bytes;
     struct pl_shared *buffer; /* where bytes lie; give it to pl_session_publish */
@@ -42,6 +51,11 @@ struct pl_link_host {
     void (*close)(struct pl_link *link, enum pl_err why, const struct pl_diag *diag);
     /* After what is queued was written, TLS begins: next bytes are a ClientHello. */
     enum pl_err (*start_tls)(struct pl_link *link);
+    /* One message, where link->framing is PL_FRAMING_MESSAGES. */
+    enum pl_err (*send_message)(struct pl_link *link, bool is_text, struct pl_bytes message);
+    /* Bytes that came from the peer in all, also those that it does not see (a WebSocket's pongs).
+     */
+    uint64_t (*bytes_in)(struct pl_link *link);
     /* From the WebSocket's request: header ("authorization", "cookie", lower case) or query
      * parameter; empty if there is none. Borrowed while the link lives. */
     struct pl_bytes (*request_header)(struct pl_link *link, const char *name);
@@ -82,6 +96,8 @@ struct pl_link {
     uint64_t opened_ms;
     uint64_t id; /* of the connection, unique in the process */
     bool is_websocket, is_tls;
+    uint8_t framing;         /* enum pl_framing */
+    const char *subprotocol; /* of its WebSocket; NULL: none was named. Static */
     bool is_ambient_allowed; /* Origin and Host checks passed, or there is nothing to check */
     bool is_waiting;         /* set by the protocol (login, claim): receive is not called until it
                                 clears it and calls host->resume */
@@ -100,9 +116,10 @@ struct pl_bytes pl_link_request_token(struct pl_link *link);
 struct pl_protocol {
     const char *name;
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */
-    bool refuses_text; /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
-    size_t link_size;  /* bytes of its struct that begins with struct pl_link; allocated zeroed with
-                          the connection, and freed with it after `closed` */
+    bool takes_messages; /* a WebSocket's messages come whole and one by one, not as a stream */
+    bool refuses_text;   /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
+    size_t link_size; /* bytes of its struct that begins with struct pl_link; allocated zeroed with
+                         the connection, and freed with it after `closed` */
 
     enum pl_sniff (*sniff)(struct pl_bytes first); /* NULL: it speaks first, as NATS does */
     enum pl_err (*open)(struct pl_link *link);

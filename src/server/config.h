@@ -57,6 +57,8 @@ enum { PL_CONFIG_REPLAY_LISTENER };
 #define PL_CONFIG_SLOW(name)        uint8_t name;
 #define PL_CONFIG_TLS(name)         uint8_t name;
 #define PL_CONFIG_ALLOW(name)       uint8_t name;
+#define PL_CONFIG_PLAIN(name)       uint8_t name;
+#define PL_CONFIG_DISCLOSE(name)    uint8_t name;
 
 #define PL_MEMBER(name, type, ...) PL_CONFIG_##type(name)
 
@@ -82,6 +84,11 @@ struct pl_config_client {
 
 struct pl_config_mqtt {
 #define PL_MQTT PL_MEMBER
+#include "server/config.def"
+};
+
+struct pl_config_wamp {
+#define PL_WAMP_KEY PL_MEMBER
 #include "server/config.def"
 };
 
@@ -144,7 +151,8 @@ struct pl_config_auth {
 
 struct pl_config_role {
     const char *name;
-#define PL_ROLE PL_MEMBER
+#define PL_ROLE                               PL_MEMBER
+#define PL_ROLE_NAMED(member, key, type, ...) PL_CONFIG_##type(member)
 #include "server/config.def"
 };
 
@@ -156,6 +164,7 @@ struct pl_config {
     struct pl_config_limits limits;
     struct pl_config_client client;
     struct pl_config_mqtt mqtt;
+    struct pl_config_wamp wamp;
     struct pl_config_calls calls;
     struct pl_config_drain drain;
     struct pl_config_admin admin;

@@ -21,15 +21,18 @@
 #define OFFSET_SLOW(s, name)        offsetof(struct s, name)
 #define OFFSET_TLS(s, name)         offsetof(struct s, name)
 #define OFFSET_ALLOW(s, name)       offsetof(struct s, name)
+#define OFFSET_PLAIN(s, name)       offsetof(struct s, name)
+#define OFFSET_DISCLOSE(s, name)    offsetof(struct s, name)
 
-#define KEY(s, key, kind, preset_text, from, to, text)                                             \
-    {.name = #key,                                                                                 \
+#define KEY_NAMED(s, member, key, kind, preset_text, from, to, text)                               \
+    {.name = (key),                                                                                \
         .preset = (preset_text),                                                                   \
         .help = (text),                                                                            \
         .least = (from),                                                                           \
         .most = (to),                                                                              \
-        .offset = OFFSET_##kind(s, key),                                                           \
+        .offset = OFFSET_##kind(s, member),                                                        \
         .type = PL_KEY_##kind},
+#define KEY(s, key, ...) KEY_NAMED(s, key, #key, __VA_ARGS__)
 #define NESTED(s, key, kind, sub)                                                                  \
     {.name = #key,                                                                                 \
         .preset = "",                                                                              \
@@ -74,6 +77,12 @@ static const struct pl_config_key mqtt_keys[] = {
 #include "server/config.def"
 };
 SECTION(mqtt_section, "mqtt", pl_config_mqtt, mqtt_keys, "What is special to MQTT.");
+
+static const struct pl_config_key wamp_keys[] = {
+#define PL_WAMP_KEY(...) KEY(pl_config_wamp, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(wamp_section, "wamp", pl_config_wamp, wamp_keys, "What is special to WAMP.");
 
 static const struct pl_config_key calls_keys[] = {
 #define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
@@ -139,7 +148,8 @@ SECTION(auth_section, "auth", pl_config_auth, auth_keys,
     "listeners are on loopback only.");
 
 static const struct pl_config_key role_keys[] = {
-#define PL_ROLE(...) KEY(pl_config_role, __VA_ARGS__)
+#define PL_ROLE(...)       KEY(pl_config_role, __VA_ARGS__)
+#define PL_ROLE_NAMED(...) KEY_NAMED(pl_config_role, __VA_ARGS__)
 #include "server/config.def"
 };
 SECTION(role_section, "roles", pl_config_role, role_keys,
@@ -153,11 +163,12 @@ static const struct pl_config_key root_keys[] = {
         NESTED(pl_config, auth, SECTION, auth_section) NESTED(pl_config, roles, NAMED, role_section)
             NESTED(pl_config, limits, SECTION, limits_section)
     /* Before the listeners, whose `client` begins as a copy of this. */
-    NESTED(pl_config, client, SECTION, client_section) NESTED(pl_config, listeners, ITEMS,
-        listener_section) NESTED(pl_config, mqtt, SECTION, mqtt_section) NESTED(pl_config, admin,
-        SECTION, admin_section) NESTED(pl_config, calls, SECTION, calls_section) NESTED(pl_config,
-        history, ITEMS, history_section) NESTED(pl_config, realms, ITEMS, realm_section)
-        NESTED(pl_config, drain, SECTION, drain_section)};
+    NESTED(pl_config, client, SECTION, client_section)
+        NESTED(pl_config, listeners, ITEMS, listener_section) NESTED(
+            pl_config, mqtt, SECTION, mqtt_section) NESTED(pl_config, wamp, SECTION, wamp_section)
+            NESTED(pl_config, admin, SECTION, admin_section) NESTED(pl_config, calls, SECTION,
+                calls_section) NESTED(pl_config, history, ITEMS, history_section) NESTED(pl_config,
+                realms, ITEMS, realm_section) NESTED(pl_config, drain, SECTION, drain_section)};
 
 const struct pl_config_section pl_config_root = {
     "", "", sizeof(struct pl_config), root_keys, sizeof root_keys / sizeof root_keys[0]};
@@ -166,7 +177,7 @@ const char pl_config_default_listeners[] =
     "# HTTP, WebSockets, and every protocol that its first bytes tell.\n"
     "- name: shared\n"
     "  port: 8080\n"
-    "  protocols: [mqtt, nats, redis]\n"
+    "  protocols: [mqtt, nats, redis, wamp]\n"
     "  websocket: true\n"
     "  tls: optional\n"
     "- name: mqtt\n"
@@ -178,7 +189,7 @@ const char pl_config_default_listeners[] =
     "  protocols: nats\n"
     "- name: tls\n"
     "  port: 8443\n"
-    "  protocols: [mqtt, nats, redis]\n"
+    "  protocols: [mqtt, nats, redis, wamp]\n"
     "  websocket: true\n"
     "  tls: on\n";
 

@@ -15,6 +15,8 @@ static const char *const slow_words[] = {
     "protocol", "disconnect", "drop_newest", "drop_oldest", "keep_latest", NULL};
 static const char *const tls_words[] = {"off", "on", "direct", "optional", NULL};
 static const char *const allow_words[] = {"auto", "true", "false", NULL};
+static const char *const plain_words[] = {"auto", "json", "raw", NULL};
+static const char *const disclose_words[] = {"ask", "always", "never", NULL};
 
 const char *const *pl_config_words(enum pl_key_type type)
 {
@@ -31,6 +33,10 @@ const char *const *pl_config_words(enum pl_key_type type)
         return tls_words;
     case PL_KEY_ALLOW:
         return allow_words;
+    case PL_KEY_PLAIN:
+        return plain_words;
+    case PL_KEY_DISCLOSE:
+        return disclose_words;
     case PL_KEY_BOOL:
     case PL_KEY_COUNT:
     case PL_KEY_PORT:
@@ -81,6 +87,10 @@ const char *pl_config_expected(enum pl_key_type type)
         return "off, on, direct or optional";
     case PL_KEY_ALLOW:
         return "auto, true or false";
+    case PL_KEY_PLAIN:
+        return "auto, json or raw";
+    case PL_KEY_DISCLOSE:
+        return "ask, always or never";
     case PL_KEY_SECTION:
         return "a map of keys";
     case PL_KEY_ITEMS:
@@ -319,6 +329,8 @@ static enum pl_err read_scalar(struct pl_arena *arena, const struct pl_config_ke
     case PL_KEY_SLOW:
     case PL_KEY_TLS:
     case PL_KEY_ALLOW:
+    case PL_KEY_PLAIN:
+    case PL_KEY_DISCLOSE:
         if (read_word(pl_config_words(key->type), node->text, at))
             return PL_OK;
         break;

@@ -13,6 +13,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "codec/http.h"
+#include "net/upgrade.h"
 #include "server/state.h"
 
 enum phase { PHASE_SNIFF, PHASE_HTTP, PHASE_LINK };
@@ -70,6 +71,17 @@ static enum pl_err host_start_tls(struct pl_link *link)
     return err;
 }
 
+static enum pl_err host_send_message(struct pl_link *link, bool is_text, struct pl_bytes message)
+{
+    return pl_conn_send_message(
+        connection_of(link)->conn, is_text ? PL_CONN_TEXT : PL_CONN_BINARY, message);
+}
+
+static uint64_t host_bytes_in(struct pl_link *link)
+{
+    return pl_conn_bytes_in(connection_of(link)->conn);
+}
+
 /* The lines "name\0value\0" of keep_request. */
 static struct pl_bytes find_kept(const struct pl_connection *c, char kind, const char *name)
 {
@@ -96,6 +108,8 @@ static const struct pl_link_host link_host = {
     .resume = host_resume,
     .close = host_close,
     .start_tls = host_start_tls,
+    .send_message = host_send_message,
+    .bytes_in = host_bytes_in,
     .request_header = host_request_header,
     .request_query = host_request_query,
 };
@@ -165,8 +179,8 @@ static const struct pl_link_config *link_config(
 }
 
 /* The connection is the protocol's from now on. c moves: *c_at is where it stands then. */
-static enum pl_err speak(
-    struct pl_connection **c_at, const struct pl_protocol *protocol, bool is_ambient)
+static enum pl_err speak(struct pl_connection **c_at, const struct pl_protocol *protocol,
+    const struct pl_upgrade *up, bool is_ambient)
 {
     struct pl_connection *c = *c_at;
     struct pl_conn *conn = c->conn;
@@ -192,6 +206,9 @@ static enum pl_err speak(
     link->is_websocket = pl_conn_is_websocket(conn);
     link->is_tls = pl_conn_is_tls(conn);
     link->is_ambient_allowed = is_ambient;
+    if (up && protocol->takes_messages)
+        link->framing = up->has_deflate ? PL_FRAMING_MESSAGES : PL_FRAMING_WEBSOCKET;
+    link->subprotocol = up ? up->subprotocol : NULL;
     link->is_open = true;
     pl_conn_set_input_max(conn, config->packet_max_login);
     struct pl_shard *shard = pl_conn_shard(conn);
@@ -204,11 +221,11 @@ static enum pl_err speak(
 }
 
 enum pl_err pl_connection_speak_websocket(struct pl_conn *conn, const struct pl_protocol *protocol,
-    const struct pl_http_request *request, bool is_ambient)
+    const struct pl_http_request *request, const struct pl_upgrade *up, bool is_ambient)
 {
     struct pl_connection *c = pl_conn_owner(conn);
     enum pl_err err = keep_request(c, request, is_ambient);
-    return err ? err : speak(&c, protocol, is_ambient);
+    return err ? err : speak(&c, protocol, up, is_ambient);
 }
 
 /* Someone has logged in: larger packets may come. */
@@ -279,7 +296,7 @@ static enum pl_err on_open(struct pl_conn *conn)
     }
     pl_conn_set_timer(conn, login_end(c, &config->client));
     if (only && (speaks_first || config->tls != PL_TLS_OPTIONAL))
-        return speak(&c, only, true);
+        return speak(&c, only, NULL, true);
     c->phase = PHASE_SNIFF;
     return PL_OK;
 }
@@ -309,7 +326,7 @@ static enum pl_err sniff(struct pl_connection **c_at, struct pl_bytes first, boo
     for (const struct pl_protocol *const *p = port->protocols; *p; p++) {
         enum pl_sniff answer = (*p)->sniff ? (*p)->sniff(first) : PL_SNIFF_NO;
         if (answer == PL_SNIFF_YES)
-            return speak(c_at, *p, true);
+            return speak(c_at, *p, NULL, true);
         needs_more |= answer == PL_SNIFF_MORE;
     }
     return needs_more ? PL_NEED_MORE : PL_PROTOCOL;

@@ -126,7 +126,7 @@ static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
         return;
     }
     struct pl_websocket_options options = {
-        .is_stream = true,
+        .is_stream = !protocol->takes_messages,
         .refuses_text = protocol->refuses_text,
         .message_max = port->config->client.packet_before_login > UINT32_MAX
                            ? UINT32_MAX
@@ -134,7 +134,7 @@ static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
     };
     enum pl_err err = pl_upgrade_accept(conn, request, &up, options);
     if (!err)
-        err = pl_connection_speak_websocket(conn, protocol, request, is_ambient);
+        err = pl_connection_speak_websocket(conn, protocol, request, &up, is_ambient);
     if (err)
         pl_conn_close(conn, err, NULL);
 }

@@ -117,16 +117,36 @@ static bool settle(struct pl_user_hold *hold, const struct pl_identity *identity
     return may;
 }
 
-static struct pl_realm *find_realm(
-    const struct pl_server *server, struct pl_bytes name, struct pl_realm *otherwise)
+static struct pl_realm *realm_named(const struct pl_server *server, struct pl_bytes name)
 {
-    if (name.len == 0)
-        return otherwise;
     for (uint32_t i = 0; i < server->realm_count; i++) {
         if (pl_bytes_equal(pl_bytes_text(pl_realm_name(server->realms[i])), name))
             return server->realms[i];
     }
     return NULL;
+}
+
+/* By its name, or by another that the configuration gives it. */
+static struct pl_realm *find_realm(const struct pl_server *server, struct pl_bytes name)
+{
+    struct pl_realm *realm = realm_named(server, name);
+    const struct pl_text_pairs *aliases = &server->config->realm_aliases;
+    for (uint32_t i = 0; i < aliases->count && !realm; i++)
+        if (pl_bytes_equal(pl_bytes_text(aliases->items[i].key), name))
+            realm = realm_named(server, pl_bytes_text(aliases->items[i].value));
+    return realm;
+}
+
+/* What the client asked for, what its login says, what the listener has: the first two must agree.
+ */
+static struct pl_realm *choose_realm(
+    struct pl_port *port, const struct pl_session *session, struct pl_bytes granted)
+{
+    struct pl_realm *asked = session->asked_realm;
+    struct pl_realm *realm = granted.len ? find_realm(port->server, granted) : NULL;
+    if (granted.len)
+        return asked && asked != realm ? NULL : realm;
+    return asked ? asked : port->realm;
 }
 
 /* Any thread. hold may be NULL. */
@@ -139,7 +159,7 @@ static void answer_login(struct pl_port *port, struct pl_user_hold *hold,
     enum pl_err err = answer->err;
     struct pl_realm *realm = NULL;
     const char *why = answer->diag ? answer->diag->text : "";
-    if (!err && !(realm = find_realm(server, answer->realm, port->realm))) {
+    if (!err && !(realm = choose_realm(port, session, answer->realm))) {
         err = PL_BAD_LOGIN;
         why = "there is no such realm";
     }
@@ -176,7 +196,11 @@ void pl_login_hook(
         if (strcmp(server->ports[i].config->name, shown->listener) == 0)
             port = &server->ports[i];
     }
-    const struct pl_worker *worker = session->worker;
+    struct pl_worker *worker = session->worker;
+    if (shown->realm.len && !(session->asked_realm = find_realm(server, shown->realm))) {
+        pl_worker_logged_in(worker, session, PL_NO_REALM, NULL, NULL, token);
+        return;
+    }
     struct pl_login login = {.done = on_login, .context = port, .session = session, .token = token};
     if (server->config->limits.connections_per_user) {
         struct pl_user_hold *hold = pl_zalloc(sizeof *hold);
@@ -240,6 +264,13 @@ static enum pl_err add_roles(
             .subscribe = texts(r->subscribe),
             .deny_publish = texts(r->deny_publish),
             .deny_subscribe = texts(r->deny_subscribe),
+            .call = texts(r->call),
+            .register_ = texts(r->register_),
+            .deny_call = texts(r->deny_call),
+            .deny_register = texts(r->deny_register),
+            .disclose = r->disclose,
+            .trust = r->trust,
+            .authorizer = or_null(r->authorizer),
             .has_replay = r->replay != PL_CONFIG_REPLAY_LISTENER,
             .replay = (uint8_t)(r->replay ? r->replay - 1 : 0),
         };

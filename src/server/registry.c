@@ -8,6 +8,7 @@
 const struct pl_protocol *const pl_registry_protocols[] = {
     &pl_mqtt_protocol,
     &pl_redis_protocol,
+    &pl_wamp_protocol,
     &pl_nats_protocol,
     NULL,
 };
@@ -23,7 +24,7 @@ const struct pl_protocol *pl_registry_find(const char *name)
 
 const char *pl_registry_names(void)
 {
-    return "mqtt, nats, redis";
+    return "mqtt, nats, redis, wamp";
 }
 
 void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out)
@@ -49,6 +50,19 @@ void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options
         .subscription_id_available = mqtt->subscription_ids,
         .shared_available = mqtt->shared_subscriptions,
     };
+    const struct pl_config_wamp *wamp = &config->wamp;
+    out->wamp = (struct pl_wamp_options){
+        .strict_uri = wamp->strict_uri,
+        .strict_features = wamp->strict_features,
+        .strict_ids = wamp->strict_ids,
+        .allow_disclose = wamp->disclose,
+        .plain = wamp->payload,
+        .details_max = (uint32_t)wamp->details,
+        .audience_max = wamp->audience,
+        .headers_max = wamp->headers,
+        .testaments_max = wamp->testaments,
+        .testament_bytes_max = (uint32_t)wamp->testament_bytes,
+    };
     out->nats = (struct pl_nats_options){.payload_max = (uint32_t)config->limits.payload};
 }
 
@@ -57,5 +71,7 @@ const void *pl_registry_options(
 {
     if (protocol == &pl_mqtt_protocol)
         return &options->mqtt;
+    if (protocol == &pl_wamp_protocol)
+        return &options->wamp;
     return protocol == &pl_nats_protocol ? &options->nats : NULL;
 }

@@ -7,6 +7,7 @@
 #include "protocols/mqtt/mqtt.h"
 #include "protocols/nats/nats.h"
 #include "protocols/protocol.h"
+#include "protocols/wamp/wamp.h"
 
 struct pl_config;
 
@@ -19,13 +20,14 @@ const struct pl_protocol *pl_registry_find(const char *name);
 struct pl_protocol_options {
     struct pl_mqtt_options mqtt;
     struct pl_nats_options nats;
+    struct pl_wamp_options wamp;
 };
 
 void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out);
 /* Of these what pl_link_config.options of that protocol points to; NULL: it has none. */
 const void *pl_registry_options(
     const struct pl_protocol *protocol, const struct pl_protocol_options *options);
-/* "mqtt, nats, redis", for people. */
+/* "mqtt, nats, redis, wamp", for people. */
 const char *pl_registry_names(void);
 
 #endif

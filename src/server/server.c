@@ -105,6 +105,8 @@ static enum pl_err open_realms(struct pl_server *server)
         .payload_max = (uint32_t)l->payload,
         .subject_max = (uint32_t)l->subject,
         .subscriptions_max = l->subscriptions,
+        .registrations_max = l->registrations,
+        .calls_max = l->calls,
         .sessions_max = l->sessions,
         .retained_count_max = l->retained,
         .retained_bytes_max = l->retained_bytes,

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <semaphore.h>
+#include <sys/random.h>
 
 #include "base/alloc.h"
 #include "base/hash.h"
@@ -223,6 +224,9 @@ enum pl_err pl_shards_open(struct pl_server *server, struct pl_diag *diag)
         return PL_NO_MEMORY;
     server->hooks = hooks_proto;
     server->hooks.context = server;
+    uint64_t id_seed;
+    if (getrandom(&id_seed, sizeof id_seed, 0) != (ssize_t)sizeof id_seed)
+        return PL_IO;
     for (uint32_t i = 0; i < server->shard_count; i++) {
         struct pl_shard *shard = &server->shards[i];
         shard->server = server;
@@ -233,6 +237,7 @@ enum pl_err pl_shards_open(struct pl_server *server, struct pl_diag *diag)
         shard->drain_post.run = on_drain;
         shard->close_post.run = on_close;
         enum pl_err err = pl_worker_init(shard->worker, i, &server->hooks);
+        shard->worker->id_seed = id_seed;
         if (!err)
             err = pl_reactor_new(
                 &(struct pl_reactor_options){

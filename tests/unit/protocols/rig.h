@@ -105,10 +105,27 @@ static struct pl_bytes rig_host_nothing(struct pl_link *link, const char *name)
     return PL_NO_BYTES;
 }
 
+/* One message a line, as a reader of the output expects it. */
+static enum pl_err rig_host_send_message(
+    struct pl_link *link, bool is_text, struct pl_bytes message)
+{
+    (void)is_text;
+    enum pl_err err = pl_output_append(link->out, message);
+    return err ? err : pl_output_append(link->out, PL_BYTES("\n"));
+}
+
+static uint64_t rig_host_bytes_in(struct pl_link *link)
+{
+    (void)link;
+    return 0;
+}
+
 static const struct pl_link_host rig_host = {
     .resume = rig_host_resume,
     .close = rig_host_close,
     .start_tls = rig_host_start_tls,
+    .send_message = rig_host_send_message,
+    .bytes_in = rig_host_bytes_in,
     .request_header = rig_host_nothing,
     .request_query = rig_host_nothing,
 };

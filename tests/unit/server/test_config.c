@@ -280,7 +280,7 @@ TEST(keys_must_make_sense_together)
 {
     refuses("listeners:\n- {name: a, port: 1, protocols: smtp}\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: unknown protocol smtp; expected mqtt, "
-        "nats, redis");
+        "nats, redis, wamp");
     refuses("listeners:\n- {name: a, port: 1, protocols: [mqtt, nats]}\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: nats speaks first: it needs a listener "
         "of its own, or websocket: true");
