@@ -43,8 +43,9 @@ struct pl_conn_ops {
     /* An error refuses it: it is closed after what is queued was written, and on_close comes. */
     enum pl_err (*on_open)(struct pl_conn *conn);
     void (*on_secured)(struct pl_conn *conn); /* may be NULL */
-    /* *out_used: bytes taken; of TEXT and BINARY all are. An error closes: what is queued, then
-     * goodbye with that reason. After pl_conn_pause and pl_conn_start_tls it must return. */
+    /* *out_used: bytes taken. What is left of a TEXT or BINARY comes again, as one of its kind, if
+     * it paused; else it is dropped. An error closes: what is queued, then goodbye with that
+     * reason. After pl_conn_pause and pl_conn_start_tls it must return. */
     enum pl_err (*on_input)(struct pl_conn *conn, struct pl_conn_input in, size_t *out_used);
     void (*on_timer)(struct pl_conn *conn, uint64_t now_ms); /* may be NULL */
     void (*on_drained)(struct pl_conn *conn);                /* may be NULL */
@@ -111,13 +112,15 @@ struct pl_websocket_options {
 /*
  * From inside on_input, after the answer 101 was appended: what follows are frames, both ways. The
  * bytes of the request must be taken. What a stream appends goes out as binary frames, one for all
- * that a turn has queued. The owner of messages appends each by pl_conn_send_message.
+ * that a turn has queued. The owner of messages appends each by pl_conn_send_message, or whole
+ * frames of a server to the output itself (codec/websocket.h): these are left as they are, and what
+ * WebSocket has to say by itself stands between them.
  */
 PL_MUST_USE enum pl_err pl_conn_set_websocket(
     struct pl_conn *conn, const struct pl_websocket_options *options);
 /* Changes message_max, after a login. */
 void pl_conn_set_message_max(struct pl_conn *conn, uint32_t bytes);
-/* One text or binary message; not for a stream. */
+/* One text or binary message, compressed if that was agreed on and helps; not for a stream. */
 PL_MUST_USE enum pl_err pl_conn_send_message(
     struct pl_conn *conn, enum pl_conn_kind kind, struct pl_bytes payload);
 

@@ -10,7 +10,8 @@
  * reactor's buffers. So no inflater belongs to a connection, and both sizes have one limit.
  *
  * Out: a stream's output gets one header for all that a flush takes. Pongs wait beside it and go
- * between two frames. Messages are framed when they are appended, and so are their pongs.
+ * between two frames. Messages are framed (and compressed) when they are appended, by us or by the
+ * owner itself, and their pongs stand between them in the output.
  */
 #include "base/alloc.h"
 #include "base/text.h"
@@ -30,13 +31,14 @@ struct pl_ws_layer {
     bool is_stream, refuses_text;
     bool is_over;    /* the peer's close frame came */
     bool has_failed; /* the decoder must not be asked again */
-    bool has_deflate, gathers_text, gathers_compressed;
+    bool has_deflate, gathers_text, gathers_compressed, rest_is_text;
     uint8_t server_bits;
     uint16_t close_code;       /* 0: made of the reason that the connection ended for */
     const char *close_reason;  /* static; NULL: none */
     struct pl_chunk *pongs;    /* owned; go out before the next frame */
     struct pl_shared *held;    /* owned; frames that came while the input was paused */
     struct pl_shared *message; /* owned; being gathered */
+    struct pl_shared *rest;    /* owned; what a paused owner has left of a message */
 };
 
 enum pl_err pl_conn_set_websocket(struct pl_conn *conn, const struct pl_websocket_options *options)
@@ -75,6 +77,7 @@ void pl_ws_layer_free(struct pl_conn *conn)
         pl_chunk_free(conn->reactor->outputs, ws->pongs);
     pl_shared_unref(ws->held);
     pl_shared_unref(ws->message);
+    pl_shared_unref(ws->rest);
     pl_free(ws);
     conn->layers->ws = NULL;
 }
@@ -155,8 +158,27 @@ static void give_message(
     buffer->len = (uint32_t)(bytes.data + bytes.len - buffer->data);
     enum pl_err err = conn->listener->ops->on_input(conn,
         (struct pl_conn_input){bytes, buffer, is_text ? PL_CONN_TEXT : PL_CONN_BINARY}, &used);
-    if (err)
+    if (err) {
         pl_conn_close(conn, err, NULL);
+        return;
+    }
+    struct pl_ws_layer *ws = conn->layers->ws;
+    if (used == bytes.len || !conn->is_paused || conn->state != CONN_OPEN)
+        return;
+    ws->rest_is_text = is_text;
+    err = gather(&ws->rest, pl_bytes_from(bytes, used), UINT32_MAX / 2);
+    if (err)
+        fail_gathering(conn, err);
+}
+
+/* Gives what the owner had left of a message. */
+static void give_rest(struct pl_conn *conn)
+{
+    struct pl_ws_layer *ws = conn->layers->ws;
+    struct pl_shared *rest = ws->rest;
+    ws->rest = NULL;
+    give_message(conn, rest, pl_bytes_of(rest->data, rest->len), ws->rest_is_text);
+    pl_shared_unref(rest);
 }
 
 /* Inflates one message into the stream. */
@@ -425,7 +447,7 @@ void pl_ws_layer_feed(struct pl_conn *conn, const struct pl_region *region, size
     if (ws->has_failed || ws->is_over)
         return;
     /* What came before is first. TLS may bring more although nothing is read. */
-    if (conn->state == CONN_OPEN && (conn->is_paused || ws->held)) {
+    if (conn->state == CONN_OPEN && (conn->is_paused || ws->held || ws->rest)) {
         enum pl_err err = gather(&ws->held, in, UINT32_MAX / 2);
         if (err)
             fail_gathering(conn, err);
@@ -450,6 +472,8 @@ void pl_ws_layer_resume(struct pl_conn *conn)
         }
         pl_input_stream(conn, &region, 0);
     }
+    if (ws->rest && !conn->is_paused && conn->state == CONN_OPEN)
+        give_rest(conn);
     if (conn->is_paused || conn->state != CONN_OPEN || !ws->held)
         return;
     struct pl_shared *held = ws->held;
@@ -458,9 +482,8 @@ void pl_ws_layer_resume(struct pl_conn *conn)
     pl_shared_unref(held);
 }
 
-/* Deflates n bytes of the chain. */
-static enum pl_err compress(
-    struct pl_conn *conn, const struct pl_chain *from, struct pl_chain *to, size_t *out_len)
+/* The reactor's, ready for one message of this connection; NULL: no memory. */
+static struct pl_deflater *begin_deflating(struct pl_conn *conn)
 {
     struct pl_reactor *r = conn->reactor;
     uint8_t bits = conn->layers->ws->server_bits;
@@ -470,9 +493,18 @@ static enum pl_err compress(
         r->deflater = pl_deflater_new(bits);
         r->deflater_bits = bits;
     }
-    if (!r->deflater)
+    if (r->deflater)
+        pl_deflater_begin(r->deflater);
+    return r->deflater;
+}
+
+/* Deflates the chain. */
+static enum pl_err compress(
+    struct pl_conn *conn, const struct pl_chain *from, struct pl_chain *to, size_t *out_len)
+{
+    struct pl_deflater *deflater = begin_deflating(conn);
+    if (!deflater)
         return PL_NO_MEMORY;
-    pl_deflater_begin(r->deflater);
     *out_len = 0;
     for (const struct pl_chunk *chunk = from->head; chunk; chunk = chunk->next) {
         struct pl_bytes in = pl_bytes_of(chunk->data, chunk->len);
@@ -481,9 +513,9 @@ static enum pl_err compress(
             uint8_t part[8192];
             size_t len;
             enum pl_err err =
-                pl_deflater_next(r->deflater, in, !chunk->next, part, sizeof part, &len, &more);
+                pl_deflater_next(deflater, in, !chunk->next, part, sizeof part, &len, &more);
             if (!err)
-                err = pl_chain_append(r->outputs, to, part, len);
+                err = pl_chain_append(conn->reactor->outputs, to, part, len);
             if (err)
                 return err;
             in = PL_NO_BYTES;
@@ -491,6 +523,27 @@ static enum pl_err compress(
         }
     }
     return PL_OK;
+}
+
+/* Deflates one message into a buffer of its own. */
+static enum pl_err compress_message(
+    struct pl_conn *conn, struct pl_bytes payload, struct pl_shared **out)
+{
+    struct pl_deflater *deflater = begin_deflating(conn);
+    struct pl_writer w = pl_writer_new();
+    enum pl_err err = deflater ? PL_OK : PL_NO_MEMORY;
+    bool more = true;
+    while (more && !err) {
+        uint8_t part[8192];
+        size_t len = 0;
+        err = pl_deflater_next(deflater, payload, true, part, sizeof part, &len, &more);
+        pl_write_bytes(&w, pl_bytes_of(part, len));
+        payload = PL_NO_BYTES;
+    }
+    enum pl_err taken = pl_writer_take(&w, out);
+    if (err && !taken)
+        pl_shared_unref(*out);
+    return err ? err : taken;
 }
 
 static void append_chain(struct pl_chain *to, struct pl_chain *from)
@@ -552,10 +605,20 @@ enum pl_err pl_conn_send_message(
 {
     uint8_t header[PL_WS_OUR_HEADER_MAX];
     enum pl_websocket_opcode opcode = kind == PL_CONN_TEXT ? PL_WS_TEXT : PL_WS_BINARY;
-    size_t len = pl_websocket_encode_header(header, opcode, true, false, payload.len);
+    struct pl_shared *deflated = NULL;
+    if (conn->layers->ws->has_deflate && payload.len >= DEFLATE_MIN) {
+        enum pl_err err = compress_message(conn, payload, &deflated);
+        if (err)
+            return err;
+    }
+    bool is_compressed = deflated && deflated->len < payload.len;
+    if (is_compressed)
+        payload = pl_bytes_of(deflated->data, deflated->len);
+    size_t len = pl_websocket_encode_header(header, opcode, true, is_compressed, payload.len);
     struct pl_writer w = pl_writer_begin(&conn->out);
     pl_write_bytes(&w, pl_bytes_of(header, len));
     pl_write_bytes(&w, payload);
+    pl_shared_unref(deflated);
     return pl_writer_end(&w);
 }
 

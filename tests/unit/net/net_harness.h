@@ -17,6 +17,7 @@
  *     'H'             an HTTP request follows: WebSocket upgrade (subprotocol "stream" or none)
  *     'T'             answers "tls", starts TLS
  *     0x16            is a ClientHello
+ *     'O'             a message: what follows it is answered as two frames that are made here
  *     'W'             answers whether it is TLS, WebSocket, and the peer's certificate's subject
  */
 #ifndef PARLEY_TESTS_NET_HARNESS_H
@@ -33,6 +34,7 @@
 
 #include "base/alloc.h"
 #include "base/text.h"
+#include "codec/websocket.h"
 #include "net/conn.h"
 #include "net/listener.h"
 #include "net/reactor.h"
@@ -257,6 +259,27 @@ static inline enum pl_err harness_step(
     return pl_output_append_shared(out, buffer, bytes);
 }
 
+/* Of whole messages these are looked at: 'P', 'O'; every other one is echoed. */
+static inline enum pl_err harness_on_message(
+    struct pl_conn *conn, struct pl_conn_input in, size_t *out_used)
+{
+    struct pl_bytes bytes = in.bytes;
+    char first = bytes.len ? (char)bytes.data[0] : 0;
+    if (first == 'P')
+        return harness_step(conn, in.buffer, bytes, out_used);
+    *out_used = bytes.len;
+    if (first != 'O')
+        return pl_conn_send_message(conn, in.kind, bytes);
+    uint8_t head[PL_WS_OUR_HEADER_MAX];
+    struct pl_writer w = pl_writer_begin(pl_conn_output(conn));
+    for (int i = 0; i < 2; i++) {
+        size_t len = pl_websocket_encode_header(head, PL_WS_TEXT, true, false, bytes.len - 1);
+        pl_write_bytes(&w, pl_bytes_of(head, len));
+        pl_write_bytes(&w, pl_bytes_from(bytes, 1));
+    }
+    return pl_writer_end(&w);
+}
+
 static inline enum pl_err harness_on_input(
     struct pl_conn *conn, struct pl_conn_input in, size_t *out_used)
 {
@@ -269,7 +292,7 @@ static inline enum pl_err harness_on_input(
     if (bytes.len > atomic_load(&h->most))
         atomic_store(&h->most, bytes.len);
     if (in.kind != PL_CONN_STREAM)
-        return pl_conn_send_message(conn, in.kind, bytes);
+        return harness_on_message(conn, in, out_used);
     while (!err && used && bytes.len) {
         used = 0;
         err = harness_step(conn, in.buffer, bytes, &used);

@@ -388,6 +388,49 @@ TEST(messages_come_whole_and_go_back_as_what_they_were)
     harness_stop(&h);
 }
 
+TEST(a_message_is_taken_in_parts_by_an_owner_that_pauses)
+{
+    struct harness h = {.messages = true};
+    uint8_t wire[64];
+    harness_start(&h, 1, NULL, NULL);
+    int fd = open_websocket(&h, "");
+    size_t len = put_frame(wire, 0x82, "PPP", 3);
+    len += put_frame(wire + len, 0x81, "PPend", 5);
+    CHECK(harness_send(fd, wire, len));
+    check_frame(fd, 0x81, "end", 3);
+    close(fd);
+    harness_stop(&h);
+}
+
+TEST(frames_that_the_owner_makes_go_out_as_they_are_and_pongs_between_them)
+{
+    struct harness h = {.messages = true};
+    static uint8_t big[70001];
+    uint8_t *wire = malloc(2 * sizeof big + 64);
+    memset(big, 'O', sizeof big);
+    harness_start(&h, 1, NULL, NULL);
+    int fd = open_websocket(&h, "");
+    size_t len = put_frame(wire, 0x82, "Oown", 4);
+    len += put_frame(wire + len, 0x89, "ping", 4);
+    len += put_frame(wire + len, 0x82, big, 40000);
+    len += put_frame(wire + len, 0x89, "pong", 4);
+    len += put_frame(wire + len, 0x82, big, 301);
+    len += put_frame(wire + len, 0x88, "\x03\xe8", 2);
+    CHECK(harness_send(fd, wire, len));
+    for (int i = 0; i < 2; i++)
+        check_frame(fd, 0x81, "own", 3);
+    check_frame(fd, 0x8a, "ping", 4);
+    for (int i = 0; i < 2; i++)
+        check_frame(fd, 0x81, big, 39999);
+    check_frame(fd, 0x8a, "pong", 4);
+    for (int i = 0; i < 2; i++)
+        check_frame(fd, 0x81, big, 300);
+    check_frame(fd, 0x88, "\x03\xe8", 2);
+    free(wire);
+    close(fd);
+    harness_stop(&h);
+}
+
 TEST(a_message_over_its_limit_fails_with_1009)
 {
     struct harness h = {.messages = true};
@@ -513,6 +556,21 @@ TEST(compressed_messages_come_whole_too)
     CHECK_BYTES(back, got, "Hello", 5);
     CHECK(harness_send(fd, wire, put_frame(wire, 0xc2, "\0", 1)));
     check_frame(fd, 0x82, "", 0);
+    /* What is long enough goes back compressed, one frame a message, and what does not get shorter
+     * as it is. */
+    enum { LEN = 100000 };
+    static uint8_t text[LEN], long_back[LEN + 1];
+    bool marked;
+    for (size_t i = 0; i < LEN; i++)
+        text[i] = (uint8_t)("abcdefgh"[i % 8]);
+    send_deflated(fd, text, LEN, true);
+    CHECK_EQ(recv_deflated(fd, long_back, sizeof long_back, &marked), LEN);
+    CHECK(marked && memcmp(text, long_back, LEN) == 0);
+    for (size_t i = 0; i < 300; i++)
+        text[i] = (uint8_t)(i * i * 31 >> 3 ^ i);
+    send_frame(fd, 0x82, text, 300);
+    CHECK_EQ(recv_deflated(fd, long_back, sizeof long_back, &marked), 300);
+    CHECK(memcmp(text, long_back, 300) == 0);
     close(fd);
     harness_stop(&h);
 }
@@ -545,13 +603,13 @@ TEST(a_paused_websocket_goes_on_where_it_was)
         harness_start(&h, 1, NULL, NULL);
         int fd = open_websocket(&h, "");
         size_t len = put_frame(wire, 0x82, "Phel", 4);
-        len += put_frame(wire + len, 0x82, "lo", 2);
+        len += put_frame(wire + len, 0x81, "lo", 2);
         CHECK(harness_send(fd, wire, len - 3));
         usleep(5000);
         CHECK(harness_send(fd, wire + len - 3, 3));
         if (messages) {
-            check_frame(fd, 0x82, "Phel", 4);
-            check_frame(fd, 0x82, "lo", 2);
+            check_frame(fd, 0x82, "hel", 3);
+            check_frame(fd, 0x81, "lo", 2);
         } else {
             recv_stream(fd, back, 5);
             CHECK_BYTES(back, 5, "hello", 5);
