@@ -84,14 +84,43 @@ static size_t scan_digits(struct pl_scan *s)
     return (size_t)(s->at - start);
 }
 
+/* Of what most numbers are: up to 15 digits with a point among them, so that both the digits and
+ * the power of ten are exact floats, and their quotient is rounded once. */
+static bool read_short_real(const uint8_t *at, size_t len, double *out)
+{
+    static const double powers[] = {
+        1, 10, 100, 1000, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    bool is_negative = at[0] == '-';
+    size_t i = is_negative, point = len;
+    uint64_t digits = 0;
+    if (len - i > 16)
+        return false;
+    for (; i < len; i++) {
+        if (at[i] == '.')
+            point = i + 1;
+        else if (at[i] >= '0' && at[i] <= '9')
+            digits = digits * 10 + (at[i] - '0');
+        else
+            return false;
+    }
+    if (point == len)
+        return false;
+    *out = (double)digits / powers[len - point];
+    if (is_negative)
+        *out = -*out;
+    return true;
+}
+
 /* The value of a number that is no integer, or too large for one. Beyond all floats: infinity. */
 static void read_real(const uint8_t *at, size_t len, struct pl_value *out)
 {
     char text[NUMBER_MAX + 1];
+    out->kind = PL_VALUE_FLOAT;
+    if (read_short_real(at, len, &out->real))
+        return;
     memcpy(text, at, len);
     text[len] = '\0';
     out->real = strtod(text, NULL);
-    out->kind = PL_VALUE_FLOAT;
 }
 
 static enum pl_err scan_number(struct pl_scan *s, struct pl_value *out)

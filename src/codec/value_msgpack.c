@@ -49,6 +49,22 @@ static bool has_items(uint8_t head)
     return (head >= 0x80 && head < 0xA0) || (head >= 0xDC && head <= 0xDF);
 }
 
+/* Behind what most items are, small numbers, truths and short ASCII strings, so that they cost no
+ * call each; NULL: it is something else. */
+static inline const uint8_t *pass_small(const uint8_t *at, const uint8_t *end, bool is_checked)
+{
+    if (at == end)
+        return NULL;
+    uint8_t head = *at;
+    if (head < 0x80 || head >= 0xE0 || head == 0xC0 || head == 0xC2 || head == 0xC3)
+        return at + 1;
+    size_t len = head & 0x1F;
+    if ((head & 0xE0) != 0xA0 || (size_t)(end - at) <= len ||
+        !(is_checked || pl_is_ascii(at + 1, len)))
+        return NULL;
+    return at + 1 + len;
+}
+
 static enum pl_err scan_items(
     struct pl_scan *s, unsigned depth, uint64_t count, bool is_dict, struct pl_value *out)
 {
@@ -58,7 +74,15 @@ static enum pl_err scan_items(
         return PL_NEED_MORE; /* each takes a byte at least */
     if (s->is_shallow)
         values = 0;
+    if (values && depth == PL_VALUE_DEPTH_MAX)
+        return PL_MALFORMED;
     for (uint64_t i = 0; i < values; i++) {
+        const uint8_t *behind, *at = s->at;
+        for (; i < values && (behind = pass_small(at, s->end, s->is_checked)); i++)
+            at = behind;
+        s->at = at;
+        if (i == values)
+            break;
         if (is_dict && i % 2 == 0 && s->at < s->end && has_items(*s->at))
             return PL_MALFORMED; /* as a key */
         enum pl_err err = pl_msgpack_scan(s, depth + 1, NULL);

@@ -181,6 +181,35 @@ static void emit_integer(struct pl_writer *w, uint8_t serializer, int64_t value)
     }
 }
 
+/*
+ * What most numbers of sensors and prices are: a whole number below 2^53 with up to 6 decimals. The
+ * quotient of two exact floats is rounded as a reader rounds the decimal, so it is read back.
+ */
+static bool emit_short_real(struct pl_writer *w, double value)
+{
+    static const double powers[] = {10, 100, 1000, 1e4, 1e5, 1e6};
+    double size = fabs(value);
+    if (!(size >= 1e-3 && size < 1e9))
+        return false;
+    for (unsigned decimals = 1; decimals <= 6; decimals++) {
+        double power = powers[decimals - 1], scaled = nearbyint(size * power);
+        if (scaled / power != size)
+            continue;
+        uint64_t whole = (uint64_t)scaled / (uint64_t)power;
+        uint64_t rest = (uint64_t)scaled % (uint64_t)power;
+        char digits[6];
+        for (unsigned i = decimals; i; i--, rest /= 10)
+            digits[i - 1] = (char)('0' + rest % 10);
+        if (value < 0)
+            pl_write_u8(w, '-');
+        pl_write_decimal(w, whole);
+        pl_write_u8(w, '.');
+        pl_write_bytes(w, pl_bytes_of(digits, decimals));
+        return true;
+    }
+    return false;
+}
+
 /* The shortest digits that are read back as this number, and never as an integer. */
 static void emit_json_real(struct pl_writer *w, double value)
 {
@@ -189,6 +218,8 @@ static void emit_json_real(struct pl_writer *w, double value)
         pl_write_text(w, "null");
         return;
     }
+    if (emit_short_real(w, value))
+        return;
     for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value)

@@ -104,13 +104,21 @@ static inline double pl_real_of_float_bits(uint32_t bits)
 static inline bool pl_is_ascii(const uint8_t *at, size_t len)
 {
     uint64_t high = 0, word;
-    size_t i = 0;
-    for (; i + 8 <= len; i += 8) {
-        memcpy(&word, at + i, 8);
+    uint32_t half[2];
+    if (len >= 8) {
+        for (size_t i = 0; i + 8 < len; i += 8) {
+            memcpy(&word, at + i, 8);
+            high |= word;
+        }
+        memcpy(&word, at + len - 8, 8); /* may have been seen in part */
         high |= word;
+    } else if (len >= 4) {
+        memcpy(&half[0], at, 4);
+        memcpy(&half[1], at + len - 4, 4);
+        high = half[0] | half[1];
+    } else if (len) {
+        high = at[0] | at[len / 2] | at[len - 1];
     }
-    for (; i < len; i++)
-        high |= at[i];
     return !(high & 0x8080808080808080u);
 }
 

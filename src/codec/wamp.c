@@ -4,11 +4,11 @@
 
 struct shape {
     const char *name, *elements;
-    uint32_t type;
 };
 
+/* By type; NULL where there is none. */
 static const struct shape shapes[] = {
-#define PL_WAMP(name, code, shape) {#name, shape, code},
+#define PL_WAMP(name, code, shape) [code] = {#name, shape},
 #include "codec/wamp.def"
 #undef PL_WAMP
 };
@@ -17,10 +17,7 @@ enum { WAMP_SHAPES = sizeof shapes / sizeof *shapes };
 
 static const struct shape *find_shape(uint32_t type)
 {
-    for (size_t i = 0; i < WAMP_SHAPES; i++)
-        if (shapes[i].type == type)
-            return &shapes[i];
-    return NULL;
+    return type < WAMP_SHAPES && shapes[type].name ? &shapes[type] : NULL;
 }
 
 const char *pl_wamp_type_name(uint32_t type)

@@ -554,6 +554,38 @@ static json_t *jansson_load(struct pl_bytes text, json_error_t *error)
         JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, error);
 }
 
+/* Decimals of every length, and floats beside them, where the short ways of both ends begin. */
+TEST(floats_in_json_are_as_printf_tells_them_in_as_few_digits_as_are_read_back)
+{
+    struct pl_random random = pl_random_seeded(6);
+    for (int i = 0; i < 100 * VALUES; i++) {
+        uint64_t digits = pl_random_next(&random) >> pl_random_below(&random, 64);
+        double v = (double)digits / pow(10, pl_random_below(&random, 20));
+        for (uint32_t steps = pl_random_below(&random, 3); steps; steps--)
+            v = nextafter(v, INFINITY);
+        v = i % 2 ? v : -v;
+        struct pl_writer w = pl_writer_new();
+        struct pl_value_writer values = pl_value_writer(&w, PL_SERIAL_JSON);
+        struct pl_shared *bytes = NULL;
+        pl_put_float(&values, v);
+        value_require(pl_writer_take(&w, &bytes) == PL_OK);
+        struct pl_value value = value_of(PL_SERIAL_JSON, value_bytes(bytes));
+        char text[64] = {0}, expected[64];
+        value_require(bytes->len < sizeof text);
+        memcpy(text, bytes->data, bytes->len);
+        int digit_count = 15, len;
+        do
+            len = snprintf(expected, sizeof expected, "%.*g", digit_count++, v);
+        while (strtod(expected, NULL) != v);
+        value_require(len > 0 && len < 60);
+        if (!strpbrk(expected, ".e"))
+            memcpy(expected + len, ".0", sizeof ".0");
+        CHECK_STR(text, expected);
+        CHECK(is_float(&value, v));
+        pl_shared_unref(bytes);
+    }
+}
+
 TEST(jansson_reads_what_we_write_and_we_what_jansson_writes)
 {
     for (uint64_t seed = 0; seed < VALUES; seed++) {
