@@ -45,7 +45,7 @@ static enum pl_err add_callee(struct pl_runner *r, const struct pl_op *op, struc
         return PL_CLOSED;
     if (op->index != s->identities && !pl_identity_may_register(s->identity, callee->pattern))
         return PL_DENIED; /* asked for with the rights of an older login */
-    if (s->callee_count >= r->realm->limits.registrations_max)
+    if (s->callee_count >= r->realm->limits.registrations_max && !s->identity->is_server)
         return PL_LIMIT;
     enum pl_err err = callee->flags & PL_CALLEE_FORCED ? force_out(r, callee) : PL_OK;
     if (!err)

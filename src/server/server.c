@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/random.h>
@@ -75,8 +76,9 @@ static void tell_file_limit(const struct pl_config *config)
 
 static uint32_t count_threads(const struct pl_config *config)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-    uint32_t count = config->threads ? config->threads : processors > 0 ? (uint32_t)processors : 1;
+    cpu_set_t mine;
+    int processors = sched_getaffinity(0, sizeof mine, &mine) == 0 ? CPU_COUNT(&mine) : 1;
+    uint32_t count = config->threads ? config->threads : (uint32_t)processors;
     return count > PL_WORKERS_MAX ? PL_WORKERS_MAX : count;
 }
 
@@ -178,6 +180,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         err = open_auth(server, diag);
     if (!err)
         err = pl_ports_open(server, diag);
+    if (!err)
+        err = pl_metas_open(server);
     return err ? err : pl_probe_open(server);
 }
 
@@ -385,6 +389,7 @@ static void close_all(struct pl_server *server, bool is_running)
     for (uint32_t i = 0; may_free && i < server->realm_count; i++)
         pl_realm_free(server->realms[i]);
     if (may_free) {
+        pl_metas_free(server);
         server->probe = pl_probe_free(server->probe);
         pl_shards_free(server);
     }

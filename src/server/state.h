@@ -115,7 +115,8 @@ struct pl_server {
     uint32_t admin_count;
     bool admin_is_skipped;
     struct pl_user_counts users;
-    struct pl_probe *probe; /* /readyz */
+    struct pl_probe *probe;      /* /readyz */
+    struct pl_wamp_meta **metas; /* owned array, one per realm; NULL: none */
     struct pl_sys *sys;
     struct pl_log_limit logs;
     atomic_size_t queued; /* bytes that wait for clients, in all shards */
@@ -193,6 +194,11 @@ void pl_ready_ask(struct pl_conn *conn, const struct pl_http_request *request);
 PL_MUST_USE enum pl_err pl_probe_open(struct pl_server *server);
 void pl_probe_close(struct pl_server *server);
 struct pl_probe *pl_probe_free(struct pl_probe *probe);
+
+/* meta.c: the sessions of WAMP's meta API. They join before any thread runs, and leave when all
+ * sessions are ended. */
+PL_MUST_USE enum pl_err pl_metas_open(struct pl_server *server);
+void pl_metas_free(struct pl_server *server);
 
 /* sys.c. On the home shard, every second. */
 PL_MUST_USE struct pl_sys *pl_sys_new(void);
