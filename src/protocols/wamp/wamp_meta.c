@@ -56,28 +56,21 @@ void meta_answer_error(
 
 /* ---- Invocations ---- */
 
-static void run(struct meta_call *call, struct pl_writer *w)
-{
-    const struct meta_callee *callee = (const struct meta_callee *)call->invocation->callee;
-    struct pl_value_writer v = pl_value_writer(w, PL_SERIAL_MSGPACK);
-    pl_put_list(&v);
-    call->v = &v;
-    callee->procedure->run(call);
-    if (!call->error && !call->is_later)
-        pl_put_end(&v);
-}
-
 static void invoke(struct pl_session *session, const struct pl_invocation *invocation)
 {
     struct pl_wamp_meta *meta = of(session);
+    const struct meta_callee *callee = (const struct meta_callee *)invocation->callee;
     struct pl_arena arena = {0};
-    struct meta_call call = {.meta = meta, .invocation = invocation, .arena = &arena};
     struct pl_writer w = pl_writer_new();
+    struct pl_value_writer v = pl_value_writer(&w, PL_SERIAL_MSGPACK);
+    struct meta_call call = {.meta = meta, .invocation = invocation, .arena = &arena, .v = &v};
+    pl_put_list(&v);
     if (wamp_read_arguments(invocation->message, &arena, &call.args, &call.kwargs))
         meta_fail(&call, "wamp.error.unavailable", "out of memory");
     else
-        run(&call, &w);
+        callee->procedure->run(&call);
     if (!call.error && !call.is_later) {
+        pl_put_end(&v);
         meta_answer(meta, invocation->id, &w);
     } else {
         pl_shared_unref(w.spill);
