@@ -85,7 +85,8 @@ static void fix(struct parley_args *args)
     if (args->is_fixed)
         return;
     args->is_fixed = true;
-    for (int i = 0; i <= args->has_part1; i++) {
+    int count = args->has_part1 ? 2 : 1;
+    for (int i = 0; i < count; i++) {
         struct pl_value_writer *v = &args->values[i];
         if (v->depth != 1 || v->after_key)
             fail(args, PL_MALFORMED);

@@ -211,7 +211,7 @@ void pl_requests_answer(struct parley_client *c, const struct pl_wamp *wamp, str
 /* Takes it out of the map; it is the caller's. */
 void pl_request_remove(struct parley_client *c, struct pl_request *request);
 /* Has the callee end a call, which is not waited for any more. */
-void pl_request_abandon(struct parley_client *c, uint64_t call);
+void pl_request_abandon(struct parley_client *c, uint64_t id);
 /* Copies a message for whoever waits. */
 void pl_waiter_done(
     struct parley_client *c, struct pl_waiter *waiter, const struct parley_message *message);

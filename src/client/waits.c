@@ -69,38 +69,40 @@ static enum parley_code refuse(
     return code;
 }
 
-static enum parley_code add_and_wait(struct parley_client *c, struct pl_handler_request *what,
+/* what->waiter: the caller's own, empty. */
+static enum parley_code add_and_wait(struct parley_client *c, const struct pl_handler_request *what,
     int timeout_ms, uint64_t *out_id, struct parley_message **out)
 {
-    struct pl_waiter waiter = {0};
+    struct pl_waiter *waiter = what->waiter;
     uint64_t id, end_ms = end_of(timeout_ms);
     if (!may_wait(c))
         return refuse(NULL, out, PARLEY_BUSY);
-    what->waiter = &waiter;
     enum parley_code code = pl_handler_add(c, what, &id);
     if (code)
         return refuse(NULL, out, code);
-    code = await(c, &waiter, end_ms);
+    code = await(c, waiter, end_ms);
     if (code) {
         uint32_t type = what->type == PL_WAMP_SUBSCRIBE ? PL_WAMP_UNSUBSCRIBE : PL_WAMP_UNREGISTER;
         (void)!pl_handler_remove(c, type, id, NULL, NULL, NULL); /* As good as it goes. */
         return refuse(NULL, out, code);
     }
-    if (!waiter.code && out_id)
+    if (!waiter->code && out_id)
         *out_id = id;
-    return give(&waiter, out);
+    return give(waiter, out);
 }
 
 enum parley_code parley_subscribe_wait(struct parley_client *c, const char *topic,
     const struct parley_subscribe_options *options, parley_message_fn *on_event, void *context,
     int timeout_ms, uint64_t *out_id, struct parley_message **out)
 {
-    struct pl_handler_request what = {
+    struct pl_waiter waiter = {0};
+    const struct pl_handler_request what = {
         .type = PL_WAMP_SUBSCRIBE,
         .uri = topic,
         .subscribe = options,
         .on_event = on_event,
         .context = context,
+        .waiter = &waiter,
     };
     return add_and_wait(c, &what, timeout_ms, out_id, out);
 }
@@ -109,12 +111,14 @@ enum parley_code parley_register_wait(struct parley_client *c, const char *proce
     const struct parley_register_options *options, parley_call_fn *on_call, void *context,
     int timeout_ms, uint64_t *out_id, struct parley_message **out)
 {
-    struct pl_handler_request what = {
+    struct pl_waiter waiter = {0};
+    const struct pl_handler_request what = {
         .type = PL_WAMP_REGISTER,
         .uri = procedure,
         .registration = options,
         .on_call = on_call,
         .context = context,
+        .waiter = &waiter,
     };
     return add_and_wait(c, &what, timeout_ms, out_id, out);
 }

@@ -52,7 +52,11 @@ static struct pl_op *add_with_message(struct pl_session *s, enum pl_op_kind kind
 {
     struct pl_batch *b = s->realm ? pl_batch_open(s->worker, s->realm) : NULL;
     uint32_t index = PL_NO_MESSAGE;
-    if (!err && b)
+    if (!b) {
+        pl_session_end(s, PL_NO_MEMORY);
+        return NULL;
+    }
+    if (!err)
         err = pl_session_add_message(s, b, draft, buffer, &index);
     struct pl_op *op = add_op(s, kind, token);
     if (!op)

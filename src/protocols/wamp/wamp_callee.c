@@ -48,9 +48,9 @@ static bool read_policy(const struct pl_value *options, uint8_t *out)
     *out = PL_INVOKE_SINGLE;
     if (!pl_value_find(options, "invoke", &value))
         return true;
-    for (uint8_t i = 0; i < sizeof policies / sizeof *policies; i++)
+    for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
         if (pl_value_is(&value, policies[i])) {
-            *out = i;
+            *out = (uint8_t)i;
             return true;
         }
     return false;

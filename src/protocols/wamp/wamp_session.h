@@ -220,7 +220,7 @@ enum pl_err wamp_on_yield(
 void wamp_invoke(struct pl_session *core, const struct pl_invocation *invocation);
 void wamp_interrupt(
     struct pl_session *core, uint64_t invocation, enum pl_cancel mode, enum pl_err why);
-void wamp_unregistered(struct pl_session *core, struct pl_callee *callee);
+void wamp_unregistered(struct pl_session *core, struct pl_callee *base);
 void wamp_drop_callee(struct wamp_session *s, struct wamp_callee *callee, uint64_t request);
 struct wamp_callee *wamp_find_callee(struct wamp_session *s, uint64_t id);
 void wamp_free_callees(struct wamp_session *s);
@@ -260,7 +260,7 @@ PL_MUST_USE enum pl_err wamp_read_arguments(const struct pl_message *message,
 
 /* ---- wamp_told.c ---- */
 
-void wamp_told(struct pl_session *core, const struct pl_word *word);
+void wamp_told(struct pl_session *core, const struct pl_word *said);
 /* Before it leaves. */
 void wamp_publish_testaments(struct wamp_session *s);
 void wamp_free_testaments(struct wamp_session *s, unsigned scopes);

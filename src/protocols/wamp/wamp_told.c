@@ -135,7 +135,7 @@ static void publish_testament(struct wamp_session *s, const struct wamp_testamen
 
 void wamp_publish_testaments(struct wamp_session *s)
 {
-    for (uint8_t scope = 0; scope < PL_WAMP_SCOPE_COUNT; scope++)
+    for (int scope = 0; scope < PL_WAMP_SCOPE_COUNT; scope++)
         for (const struct wamp_testament *t = s->testaments; t; t = t->next)
             if (t->scope == scope)
                 publish_testament(s, t);
