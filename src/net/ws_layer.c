@@ -310,6 +310,7 @@ static void on_peer_close(struct pl_conn *conn, const struct pl_websocket_piece 
 /*
  * The frames of one read. Payload of a stream is collected at `region`, behind the tail: where the
  * frames themselves lie (is_in_place), or in a fresh place when what lay there has been given.
+ * Whole messages are given one by one from there, and stand behind each other too.
  */
 struct run {
     struct pl_conn *conn;
@@ -370,6 +371,7 @@ static void on_data(struct run *run, const struct pl_websocket_piece *piece)
             fail_gathering(conn, PL_TOO_LARGE);
         else
             give_message(conn, run->region.buffer, piece->bytes, is_text);
+        run->len += piece->bytes.len; /* the owner may keep it: the next one goes behind it */
         return;
     }
     if (piece->is_start) {

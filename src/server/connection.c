@@ -46,11 +46,25 @@ static struct pl_connection *connection_of(struct pl_link *link)
     return (struct pl_connection *)(void *)((char *)link - offsetof(struct pl_connection, link));
 }
 
+/* Once someone has logged in, larger packets may come. */
+static void enter(struct pl_connection *c)
+{
+    struct pl_link *link = link_of(c);
+    const struct pl_link_config *config = link->config;
+    if (c->has_entered || !link->session || !link->session->identity)
+        return;
+    c->has_entered = true;
+    pl_conn_set_input_max(c->conn, (size_t)config->packet_max + PACKET_SLACK);
+    if (link->is_websocket)
+        pl_conn_set_message_max(c->conn, config->packet_max);
+}
+
 /* ---- What a link asks of its connection ---- */
 
 static void host_resume(struct pl_link *link)
 {
     struct pl_connection *c = connection_of(link);
+    enter(c); /* before net looks at what has come meanwhile */
     if (!c->is_stalled)
         pl_conn_resume(c->conn);
 }
@@ -228,17 +242,6 @@ enum pl_err pl_connection_speak_websocket(struct pl_conn *conn, const struct pl_
     return err ? err : speak(&c, protocol, up, is_ambient);
 }
 
-/* Someone has logged in: larger packets may come. */
-static void enter(struct pl_connection *c)
-{
-    struct pl_link *link = link_of(c);
-    const struct pl_link_config *config = link->config;
-    c->has_entered = true;
-    pl_conn_set_input_max(c->conn, (size_t)config->packet_max + PACKET_SLACK);
-    if (link->is_websocket)
-        pl_conn_set_message_max(c->conn, config->packet_max);
-}
-
 /* ---- What net tells ---- */
 
 static enum pl_err refuse_new(struct pl_conn *conn, struct pl_shard *shard)
@@ -359,8 +362,7 @@ static enum pl_err to_link(struct pl_connection *c, struct pl_conn_input in, siz
 {
     struct pl_link *link = link_of(c);
     struct pl_shard *shard = pl_conn_shard(c->conn);
-    if (!c->has_entered && link->session && link->session->identity)
-        enter(c);
+    enter(c);
     if (!link->is_open || link->is_waiting || c->is_stalled) {
         if (link->is_open)
             pl_conn_pause(c->conn);
@@ -423,8 +425,7 @@ static void on_timer(struct pl_conn *conn, uint64_t now_ms)
     struct pl_link *link = link_of(c);
     if (!link->is_open)
         return;
-    if (!c->has_entered && link->session && link->session->identity)
-        enter(c);
+    enter(c);
     pl_conn_shard(conn)->current = c;
     uint64_t next_ms = link->protocol->tick ? link->protocol->tick(link, now_ms) : PL_NEVER;
     pl_conn_shard(conn)->current = NULL;

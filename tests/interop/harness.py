@@ -205,7 +205,7 @@ def default_config():
     def listener(name, protocols, **more):
         return {"name": name, "address": "127.0.0.1", "port": 0, "protocols": protocols, **more}
 
-    every = ["mqtt", "nats", "redis"]
+    every = ["mqtt", "nats", "redis", "wamp"]
     certificates = Certificates()
     return {
         "threads": 2,
@@ -216,6 +216,8 @@ def default_config():
             listener("mqtt", ["mqtt"]),
             listener("nats", ["nats"]),
             listener("redis", ["redis"]),
+            listener("wamp", ["wamp"], websocket=True),
+            listener("rawsocket", ["wamp"]),
             listener("shared", every, websocket=True),
             listener("mqtts", ["mqtt"], tls="on"),
             listener("natss", ["nats"], tls="on"),

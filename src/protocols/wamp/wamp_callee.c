@@ -235,7 +235,10 @@ static void put_caller(
         pl_put_key(v, "caller");
         pl_put_natural(v, i->caller_id);
         pl_put_key(v, "caller_authid");
-        pl_put_string(v, i->caller->user);
+        char name[WAMP_NAME];
+        if (!i->caller->user.len)
+            wamp_name_of(&s->core, i->caller_id, name);
+        pl_put_string(v, i->caller->user.len ? i->caller->user : pl_bytes_of(name, sizeof name));
         pl_put_key(v, "caller_authrole");
         pl_put_string(v, i->caller->role);
     }

@@ -229,15 +229,19 @@ enum pl_err wamp_on_authenticate(struct wamp_session *s, const struct pl_wamp *m
 
 /* ---- The card ---- */
 
-/* Nobody's name: different in each session, and says nothing. */
-static enum pl_err make_name(struct wamp_session *s)
+void wamp_name_of(const struct pl_session *near, uint64_t public_id, char out[WAMP_NAME])
 {
     uint8_t bytes[PL_SECRET_HASH_SIZE];
-    char hex[2 * PL_SECRET_HASH_SIZE];
-    uint64_t seed[] = {s->core.worker->id_seed, pl_realm_seed(s->core.realm)};
+    uint64_t seed[] = {near->worker->id_seed, pl_realm_seed(near->realm)};
     pl_hash_secret(
-        pl_bytes_of(seed, sizeof seed), pl_bytes_of(&s->core.id, sizeof s->core.id), bytes);
-    pl_hex_encode(pl_bytes_of(bytes, sizeof bytes), hex);
+        pl_bytes_of(seed, sizeof seed), pl_bytes_of(&public_id, sizeof public_id), bytes);
+    pl_hex_encode(pl_bytes_of(bytes, sizeof bytes), out);
+}
+
+static enum pl_err make_name(struct wamp_session *s)
+{
+    char hex[WAMP_NAME];
+    wamp_name_of(&s->core, pl_session_public_id(&s->core), hex);
     const char *copy = pl_arena_copy(&s->memory, pl_bytes_of(hex, sizeof hex));
     s->core.name = pl_bytes_of(copy, copy ? sizeof hex : 0);
     return copy ? PL_OK : PL_NO_MEMORY;

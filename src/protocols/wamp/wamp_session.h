@@ -24,6 +24,7 @@
 #ifndef PL_PROTOCOLS_WAMP_SESSION_H
 #define PL_PROTOCOLS_WAMP_SESSION_H
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "codec/wamp.h"
 #include "core/audience.h"
@@ -177,6 +178,11 @@ void wamp_send_error(struct wamp_link *wl, enum pl_wamp_type type, uint64_t requ
 void wamp_send_err(struct wamp_link *wl, enum pl_wamp_type type, uint64_t request, enum pl_err err);
 
 /* ---- wamp_hello.c ---- */
+
+enum { WAMP_NAME = 2 * PL_SECRET_HASH_SIZE };
+/* The authid of a session without a user: different in each, and says nothing. near: any session
+ * of the realm. No zero at its end. */
+void wamp_name_of(const struct pl_session *near, uint64_t public_id, char out[WAMP_NAME]);
 
 PL_MUST_USE enum pl_err wamp_on_hello(struct wamp_link *wl, const struct pl_wamp *m);
 PL_MUST_USE enum pl_err wamp_on_authenticate(struct wamp_session *s, const struct pl_wamp *m);

@@ -259,7 +259,28 @@ static inline enum pl_err harness_step(
     return pl_output_append_shared(out, buffer, bytes);
 }
 
-/* Of whole messages these are looked at: 'P', 'O'; every other one is echoed. */
+/* 'K': kept where it lies, with a reference; "Kback" sends what was kept. */
+static inline enum pl_err harness_keep(struct pl_conn *conn, struct pl_conn_input in)
+{
+    static struct pl_conn_input kept[8];
+    static size_t count;
+    bool is_end = pl_bytes_equal(in.bytes, PL_BYTES("Kback"));
+    enum pl_err err = PL_OK;
+    if (!is_end && count < sizeof kept / sizeof *kept) {
+        kept[count] = in;
+        pl_shared_ref(kept[count++].buffer);
+    }
+    for (size_t i = 0; is_end && i < count; i++) {
+        if (!err)
+            err = pl_conn_send_message(conn, kept[i].kind, kept[i].bytes);
+        pl_shared_unref(kept[i].buffer);
+    }
+    if (is_end)
+        count = 0;
+    return err;
+}
+
+/* Of whole messages these are looked at: 'P', 'K', 'O'; every other one is echoed. */
 static inline enum pl_err harness_on_message(
     struct pl_conn *conn, struct pl_conn_input in, size_t *out_used)
 {
@@ -268,6 +289,8 @@ static inline enum pl_err harness_on_message(
     if (first == 'P')
         return harness_step(conn, in.buffer, bytes, out_used);
     *out_used = bytes.len;
+    if (first == 'K')
+        return harness_keep(conn, in);
     if (first != 'O')
         return pl_conn_send_message(conn, in.kind, bytes);
     uint8_t head[PL_WS_OUR_HEADER_MAX];

@@ -388,6 +388,27 @@ TEST(messages_come_whole_and_go_back_as_what_they_were)
     harness_stop(&h);
 }
 
+TEST(messages_of_one_read_that_the_owner_keeps_stay_what_they_were)
+{
+    struct harness h = {.messages = true};
+    uint8_t wire[256];
+    harness_start(&h, 1, NULL, NULL);
+    int fd = open_websocket(&h, "");
+    size_t len = put_frame(wire, 0x82, "Kone", 4);
+    len += put_frame(wire + len, 0x82, "Ktwo, longer than one", 21);
+    len += put_frame(wire + len, 0x02, "Kin ", 4);
+    len += put_frame(wire + len, 0x80, "parts", 5);
+    len += put_frame(wire + len, 0x82, "Kfour", 5);
+    len += put_frame(wire + len, 0x82, "Kback", 5);
+    CHECK(harness_send(fd, wire, len));
+    check_frame(fd, 0x82, "Kone", 4);
+    check_frame(fd, 0x82, "Ktwo, longer than one", 21);
+    check_frame(fd, 0x82, "Kin parts", 9);
+    check_frame(fd, 0x82, "Kfour", 5);
+    close(fd);
+    harness_stop(&h);
+}
+
 TEST(a_message_is_taken_in_parts_by_an_owner_that_pauses)
 {
     struct harness h = {.messages = true};
