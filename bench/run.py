@@ -25,8 +25,8 @@ ROOT = os.path.dirname(HERE)
 # name, what is quoted, the generator's options, protocols, less is better for `key`
 ROWS = [
     ("1 → 1, 16 B", "cpu_us", "--size 16", "nats redis mqtt"),
-    ("1 → 1, 128 B", "cpu_us", "--size 128", "nats redis mqtt"),
-    ("1 → 100, 128 B", "cpu_us", "--subscribers 100 --window 256", "nats redis mqtt"),
+    ("1 → 1, 128 B", "cpu_us", "--size 128", "nats redis mqtt wamp"),
+    ("1 → 100, 128 B", "cpu_us", "--subscribers 100 --window 256", "nats redis mqtt wamp"),
     ("1 → 1000, 128 B", "cpu_us", "--subscribers 1000 --window 64", "nats redis mqtt"),
     ("50 → 50 on 50 subjects, 128 B", "cpu_us",
      "--publishers 50 --subscribers 50 --subjects 50 --window 1024", "nats redis mqtt"),
@@ -36,20 +36,28 @@ ROWS = [
      "nats mqtt"),
     ("request-reply, 64 in flight", "cpu_us", "--mode request --window 64 --size 16",
      "nats mqtt"),
+    ("call, 1 in flight", "cpu_us", "--mode request --window 1 --size 16", "wamp-call"),
+    ("call, 64 in flight", "cpu_us", "--mode request --window 64 --size 16", "wamp-call"),
     ("queue group of 4, 128 B", "cpu_us", "--queue --subscribers 4", "nats"),
     ("100k filters, per publish", "cpu_us_published",
      "--mode subscriptions --count 100000 --size 16", "nats mqtt"),
     ("100k filters, per SUBSCRIBE", "cpu_us_subscribe",
      "--mode subscriptions --count 100000 --size 16", "nats mqtt"),
-    ("WebSocket 1 → 1, 128 B", "cpu_us", "--websocket", "nats mqtt"),
+    ("WebSocket 1 → 1, 128 B", "cpu_us", "--websocket", "nats mqtt wamp-json"),
     ("WebSocket 1 → 100, 128 B", "cpu_us", "--websocket --subscribers 100 --window 256",
-     "nats mqtt"),
+     "nats mqtt wamp-json"),
+    ("WebSocket call, 1 in flight", "cpu_us", "--mode request --window 1 --size 32 --websocket",
+     "wamp-json-call"),
+    ("WebSocket call, 64 in flight", "cpu_us", "--mode request --window 64 --size 32 --websocket",
+     "wamp-json-call"),
     ("MQTT QoS 1, 1 → 1, 128 B", "cpu_us", "--qos 1 --window 1000", "mqtt"),
     ("bytes per idle connection", "bytes_per_connection", "--mode idle --count 10000",
      "nats redis mqtt"),
     ("connect with handshake", "cpu_us_connect", "--mode idle --count 10000", "nats redis mqtt"),
 ]
 PEERS = {"nats": "nats-server", "mqtt": "mosquitto", "redis": "redis-server"}
+# RawSocket with MessagePack, and JSON over WebSocket. Debian has no WAMP router to compare with.
+ALONE = ("wamp", "wamp-call", "wamp-json", "wamp-json-call")
 
 
 def free_port():
@@ -95,8 +103,8 @@ class Server:
 threads: {args.threads}
 admin: {{enabled: false}}
 listeners:
-  - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{protocol}]}}
-  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [mqtt, nats], websocket: true}}
+  - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{protocol.split("-")[0]}]}}
+  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [mqtt, nats, wamp], websocket: true}}
 """)
         return [args.parley, "serve", "--config", config, "--data", self.dir]
 
@@ -152,8 +160,8 @@ def run(args):
     rows = [r for r in ROWS if not args.only or any(o in r[0] + r[2] for o in args.only.split(","))]
     found = {}
     for repeat in range(args.repeat):
-        for protocol in ("nats", "mqtt", "redis"):
-            for name in ("parley", "peer"):
+        for protocol in (*PEERS, *ALONE):
+            for name in ("parley", "peer") if protocol in PEERS else ("parley",):
                 seen = {}
                 for row in rows:
                     if protocol not in row[3].split():
@@ -180,6 +188,8 @@ def table(rows, found, args):
     for row in rows:
         for protocol in row[3].split():
             ours, theirs = (found.get((row[0], protocol, n)) for n in ("parley", "peer"))
+            if ours and protocol in ALONE:
+                lines.append(f"| {row[0]} | {protocol} | {statistics.median(ours):.3g} | | |")
             if not ours or not theirs:
                 continue
             a, b = statistics.median(ours), statistics.median(theirs)
@@ -209,7 +219,7 @@ def main():
     args = parser.parse_args()
     args.load = os.path.join(ROOT, "build/bench-load")
     subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", args.load] +
-                   [os.path.join(HERE, "load", f) for f in ("load.c", "wire.c")], check=True)
+                   [os.path.join(HERE, "load", f) for f in ("load.c", "wire.c", "wire_wamp.c")], check=True)
     text = table(*run(args), args)
     print(text)
     if args.out:

@@ -135,7 +135,12 @@ static void want_out(struct conn *c, bool wants)
 static void flush(struct conn *c)
 {
     if (o.websocket && c->is_upgraded && c->plain.len > c->plain.at) {
-        websocket_wrap(&c->out, c->plain.data + c->plain.at, c->plain.len - c->plain.at);
+        const uint8_t *bytes = c->plain.data + c->plain.at;
+        size_t len = c->plain.len - c->plain.at;
+        if (o.wire->is_framed)
+            buffer_add(&c->out, bytes, len);
+        else
+            websocket_wrap(&c->out, 0x82, bytes, len);
         c->plain.at = c->plain.len = 0;
     }
     while (c->out.at < c->out.len) {
@@ -176,7 +181,7 @@ static struct conn *open_conn(bool is_subscriber, uint32_t subject)
     conns = realloc(conns, (size_t)(conn_count + 1) * sizeof(struct conn *));
     conns[conn_count++] = c;
     if (o.websocket)
-        websocket_hello(&c->out, o.wire == &wire_mqtt ? "mqtt" : NULL);
+        websocket_hello(&c->out, o.wire->subprotocol);
     o.wire->hello(&c->peer, outlet(c));
     flush(c);
     return c;
@@ -222,7 +227,7 @@ static void parse(struct conn *c, const uint8_t *bytes, size_t len, size_t *used
 static void parse_frames(struct conn *c)
 {
     uint8_t *at = c->in.data + c->in.at;
-    size_t len = c->in.len - c->in.at, size, head;
+    size_t len = c->in.len - c->in.at, size, head, used;
     if (!c->is_upgraded) {
         uint8_t *end = memmem(at, len, "\r\n\r\n", 4);
         if (!end)
@@ -234,12 +239,13 @@ static void parse_frames(struct conn *c)
         return;
     }
     while ((head = websocket_frame(at, len, &size))) {
-        if ((at[0] & 15) <= 2)
+        if ((at[0] & 15) <= 2 && o.wire->is_framed)
+            parse(c, at + head, size, &used);
+        else if ((at[0] & 15) <= 2)
             buffer_add(&c->stream, at + head, size);
         at += head + size;
         len -= head + size;
     }
-    size_t used;
     parse(c, c->stream.data + c->stream.at, c->stream.len - c->stream.at, &used);
     c->stream.at += used;
     memmove(c->in.data, at, len);
@@ -571,11 +577,13 @@ static void run_idle(void)
 
 static const struct wire *wire_named(const char *name)
 {
-    static const struct wire *const wires[] = {&wire_nats, &wire_mqtt, &wire_redis};
+    static const struct wire *const wires[] = {&wire_nats, &wire_mqtt, &wire_redis, &wire_wamp,
+        &wire_wamp_call, &wire_wamp_json, &wire_wamp_json_call};
     for (size_t i = 0; i < sizeof wires / sizeof *wires; i++)
         if (!strcmp(wires[i]->name, name))
             return wires[i];
-    (void)fprintf(stderr, "load: --protocol is nats, mqtt or redis\n");
+    (void)fprintf(stderr,
+        "load: --protocol is nats, mqtt, redis, wamp, wamp-call, wamp-json or wamp-json-call\n");
     exit(2);
 }
 

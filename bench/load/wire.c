@@ -90,8 +90,12 @@ static enum found nats_next(struct wire_peer *p, const uint8_t *bytes, size_t le
     return FOUND_OTHER;
 }
 
-const struct wire wire_nats = {
-    "nats", nats_hello, nats_subscribe, nats_publish, nats_sync, nats_next};
+const struct wire wire_nats = {.name = "nats",
+    .hello = nats_hello,
+    .subscribe = nats_subscribe,
+    .publish = nats_publish,
+    .sync = nats_sync,
+    .next = nats_next};
 
 /* ---- MQTT 3.1.1 ---- */
 
@@ -211,8 +215,13 @@ static enum found mqtt_next(struct wire_peer *p, const uint8_t *bytes, size_t le
     }
 }
 
-const struct wire wire_mqtt = {
-    "mqtt", mqtt_hello, mqtt_subscribe, mqtt_publish, mqtt_sync, mqtt_next};
+const struct wire wire_mqtt = {.name = "mqtt",
+    .subprotocol = "mqtt",
+    .hello = mqtt_hello,
+    .subscribe = mqtt_subscribe,
+    .publish = mqtt_publish,
+    .sync = mqtt_sync,
+    .next = mqtt_next};
 
 /* ---- Redis ---- */
 
@@ -319,8 +328,12 @@ static enum found redis_next(struct wire_peer *p, const uint8_t *bytes, size_t l
     return FOUND_OTHER;
 }
 
-const struct wire wire_redis = {
-    "redis", redis_hello, redis_subscribe, redis_publish, redis_sync, redis_next};
+const struct wire wire_redis = {.name = "redis",
+    .hello = redis_hello,
+    .subscribe = redis_subscribe,
+    .publish = redis_publish,
+    .sync = redis_sync,
+    .next = redis_next};
 
 /* ---- WebSocket ---- */
 
@@ -335,9 +348,9 @@ void websocket_hello(struct buffer *out, const char *subprotocol)
     buffer_text(out, head);
 }
 
-void websocket_wrap(struct buffer *out, const uint8_t *bytes, size_t len)
+void websocket_wrap(struct buffer *out, uint8_t first, const void *bytes, size_t len)
 {
-    uint8_t head[14] = {0x82};
+    uint8_t head[14] = {first};
     size_t n = 2;
     if (len < 126) {
         head[1] = (uint8_t)(0x80 | len);

@@ -23,8 +23,10 @@ struct wire_peer {
     uint32_t number;    /* of the connection, unique in the run */
     uint16_t packet_id; /* MQTT's next */
     int qos;
-    bool is_ready; /* the server has accepted it */
-    uint32_t acks; /* publications acknowledged, or subscriptions confirmed */
+    uint64_t request, invocation; /* WAMP's newest */
+    bool is_open;                 /* RawSocket: the handshake is over */
+    bool is_ready;                /* the server has accepted it */
+    uint32_t acks;                /* publications acknowledged, or subscriptions confirmed */
 };
 
 /* What stands at the front of the bytes. */
@@ -39,6 +41,8 @@ struct message {
 
 struct wire {
     const char *name;
+    const char *subprotocol; /* of WebSocket; NULL: none */
+    bool is_framed;          /* each message is a frame of its own, which the wire itself makes */
     void (*hello)(struct wire_peer *p, struct buffer *out);
     void (*subscribe)(struct wire_peer *p, struct buffer *out, const char *subject,
         const char *queue, uint32_t id);
@@ -51,11 +55,12 @@ struct wire {
         struct message *message, struct buffer *out);
 };
 
-extern const struct wire wire_nats, wire_mqtt, wire_redis;
+extern const struct wire wire_nats, wire_mqtt, wire_redis, wire_wamp, wire_wamp_call,
+    wire_wamp_json, wire_wamp_json_call;
 
-/* One WebSocket frame of a client around bytes. */
+/* One WebSocket frame of a client around bytes; first: 0x81 text, 0x82 binary. */
 void websocket_hello(struct buffer *out, const char *subprotocol);
-void websocket_wrap(struct buffer *out, const uint8_t *bytes, size_t len);
+void websocket_wrap(struct buffer *out, uint8_t first, const void *bytes, size_t len);
 /* Length of the head and of the payload of the frame at the front; 0: not whole. */
 size_t websocket_frame(const uint8_t *bytes, size_t len, size_t *payload_len);
 
