@@ -9,23 +9,10 @@
  * A refused token that was shown as a password takes the password's way too, so that the time tells
  * nothing about which names are in the users file.
  */
-#include "auth/authenticator.h"
-
-#include <pthread.h>
 #include <sodium.h>
 
-#include "auth/guard.h"
-#include "auth/pool.h"
-#include "auth/tables.h"
+#include "auth/auth_state.h"
 #include "base/alloc.h"
-
-struct pl_auth {
-    pthread_mutex_t lock; /* guards tables: taken to take a reference or to swap */
-    struct pl_auth_tables *tables;
-    struct pl_guard *guard;
-    struct pl_pool *pool;
-    atomic_ullong accepted, refused, slowed, pending;
-};
 
 static uint64_t or_default(uint64_t value, uint64_t standard)
 {
@@ -44,6 +31,10 @@ enum pl_err pl_auth_new(
     if (sodium_init() < 0)
         goto fail;
     randombytes_buf(&seed, sizeof(seed));
+    if (config->secret.len == sizeof(auth->secret))
+        memcpy(auth->secret, config->secret.data, sizeof(auth->secret));
+    else
+        randombytes_buf(auth->secret, sizeof(auth->secret));
     uint32_t queue_max = (uint32_t)or_default(config->queue_max, 256);
     struct pl_guard_limits limits = {
         .free_failures = (uint32_t)or_default(config->free_failures, 5),
@@ -77,12 +68,12 @@ struct pl_auth *pl_auth_free(struct pl_auth *auth)
     pl_guard_free(auth->guard);
     pl_auth_tables_unref(auth->tables);
     pthread_mutex_destroy(&auth->lock);
+    sodium_memzero(auth->secret, sizeof(auth->secret));
     pl_free(auth);
     return NULL;
 }
 
-/* One reference. */
-static struct pl_auth_tables *hold_tables(struct pl_auth *auth)
+struct pl_auth_tables *pl_auth_hold_tables(struct pl_auth *auth)
 {
     pthread_mutex_lock(&auth->lock);
     struct pl_auth_tables *tables = auth->tables;
@@ -106,7 +97,7 @@ enum pl_err pl_auth_reload(
     return PL_OK;
 }
 
-static void answer(struct pl_auth *auth, const struct pl_login *login, enum pl_err err,
+void pl_auth_answer(struct pl_auth *auth, const struct pl_login *login, enum pl_err err,
     struct pl_identity *identity_moved, const struct pl_diag *diag)
 {
     struct pl_diag plain;
@@ -123,12 +114,12 @@ static void answer(struct pl_auth *auth, const struct pl_login *login, enum pl_e
     login->done(login, &given);
 }
 
-static void answer_error(
+void pl_auth_answer_error(
     struct pl_auth *auth, const struct pl_login *login, enum pl_err err, const char *why)
 {
     struct pl_diag diag;
     pl_diag_set(&diag, 0, "%s", why);
-    answer(auth, login, err, NULL, &diag);
+    pl_auth_answer(auth, login, err, NULL, &diag);
 }
 
 /* A password that waits for its turn in the pool. */
@@ -137,7 +128,8 @@ struct password_job {
     struct pl_auth *auth;
     struct pl_login login;
     struct pl_guard_attempt attempt;
-    bool is_known; /* hash is the user's; else a dummy */
+    struct pl_bytes method; /* static */
+    bool is_known;          /* hash is the user's; else a dummy */
     char hash[PL_PASSWORD_HASH_MAX];
     size_t name_len, password_len;
     char name[PL_USER_NAME_MAX];
@@ -155,12 +147,13 @@ static void free_job(struct password_job *job)
 static enum pl_err find_again(
     const struct password_job *job, struct pl_diag *diag, struct pl_identity **out)
 {
-    struct pl_auth_tables *tables = hold_tables(job->auth);
+    struct pl_auth_tables *tables = pl_auth_hold_tables(job->auth);
     const struct pl_user *user =
         pl_users_find(tables->users, pl_bytes_of(job->name, job->name_len));
     enum pl_err err = PL_BAD_LOGIN;
-    if (user && strcmp(user->hash, job->hash) == 0)
-        err = pl_auth_tables_of_user(tables, user, diag, out);
+    if (user && user->hash && strcmp(user->hash, job->hash) == 0)
+        err =
+            pl_auth_tables_of_user(tables, user, pl_bytes_text(job->hash), job->method, diag, out);
     else
         pl_diag_set(diag, 0, "the user was changed during the login");
     pl_auth_tables_unref(tables);
@@ -186,7 +179,7 @@ static void run_password(struct pl_pool_job *pool_job)
     struct pl_login login = job->login;
     struct pl_auth *auth = job->auth;
     free_job(job);
-    answer(auth, &login, err, identity, &diag);
+    pl_auth_answer(auth, &login, err, identity, &diag);
 }
 
 static void drop_password(struct pl_pool_job *pool_job)
@@ -196,49 +189,46 @@ static void drop_password(struct pl_pool_job *pool_job)
     struct pl_auth *auth = job->auth;
     pl_guard_settle(auth->guard, &job->attempt, PL_GUARD_NEITHER);
     free_job(job);
-    answer_error(auth, &login, PL_DRAINING, "the server is going down");
+    pl_auth_answer_error(auth, &login, PL_DRAINING, "the server is going down");
 }
 
-/* What a login shows, sorted. */
-struct shown {
-    struct pl_bytes name, password, address;
-    uint64_t now_ms, now_unix_ms;
-};
-
-static void slow_down(struct pl_auth *auth, const struct pl_login *login)
+void pl_auth_slow_down(struct pl_auth *auth, const struct pl_login *login)
 {
     atomic_fetch_add(&auth->slowed, 1);
-    answer_error(auth, login, PL_LIMIT, "too many failed logins from this address or of this name");
+    pl_auth_answer_error(
+        auth, login, PL_LIMIT, "too many failed logins from this address or of this name");
 }
 
 static void check_password(struct pl_auth *auth, const struct pl_auth_tables *tables,
-    const struct shown *shown, const struct pl_login *login)
+    const struct pl_auth_shown *shown, const struct pl_login *login)
 {
     /* Whether there is such a user makes no difference here. */
     if (shown->name.len > PL_USER_NAME_MAX || shown->password.len > PL_PASSWORD_MAX) {
-        answer_error(auth, login, PL_BAD_LOGIN, "a name or password that is too long");
+        pl_auth_answer_error(auth, login, PL_BAD_LOGIN, "a name or password that is too long");
         return;
     }
     struct pl_guard_attempt attempt;
     if (!pl_guard_admit(
             auth->guard, PL_GUARD_PASSWORD, shown->address, shown->name, shown->now_ms, &attempt)) {
-        slow_down(auth, login);
+        pl_auth_slow_down(auth, login);
         return;
     }
     struct password_job *job = pl_zalloc(sizeof(*job));
     if (!job) {
         pl_guard_settle(auth->guard, &attempt, PL_GUARD_NEITHER);
-        answer_error(auth, login, PL_NO_MEMORY, pl_err_text(PL_NO_MEMORY));
+        pl_auth_answer_error(auth, login, PL_NO_MEMORY, pl_err_text(PL_NO_MEMORY));
         return;
     }
     const struct pl_user *user = pl_users_find(tables->users, shown->name);
-    const char *hash = user ? user->hash : pl_users_dummy_hash(tables->users);
+    bool is_known = user && user->hash;
+    const char *hash = is_known ? user->hash : pl_users_dummy_hash(tables->users);
     job->job.run = run_password;
     job->job.drop = drop_password;
     job->auth = auth;
     job->login = *login;
     job->attempt = attempt;
-    job->is_known = user != NULL;
+    job->is_known = is_known;
+    job->method = shown->method.len ? shown->method : PL_BYTES("password");
     memcpy(job->hash, hash, strlen(hash) + 1);
     job->name_len = shown->name.len;
     if (shown->name.len)
@@ -252,23 +242,25 @@ static void check_password(struct pl_auth *auth, const struct pl_auth_tables *ta
         return;
     pl_guard_settle(auth->guard, &attempt, PL_GUARD_NEITHER);
     free_job(job);
-    answer_error(auth, login, err, "too many logins at a time");
+    pl_auth_answer_error(auth, login, err, "too many logins at a time");
 }
 
 /* as_password: what to do with a token that is none of ours. */
 static void check_token(struct pl_auth *auth, const struct pl_auth_tables *tables,
-    struct pl_bytes token, const struct shown *shown, bool is_password,
+    struct pl_bytes token, const struct pl_auth_shown *shown, bool is_password,
     const struct pl_login *login)
 {
     struct pl_guard_attempt attempt;
     if (!pl_guard_admit(
             auth->guard, PL_GUARD_TOKEN, shown->address, PL_NO_BYTES, shown->now_ms, &attempt)) {
-        slow_down(auth, login);
+        pl_auth_slow_down(auth, login);
         return;
     }
     struct pl_diag diag = {0};
     struct pl_identity *identity = NULL;
     enum pl_err err = pl_auth_tables_of_token(tables, token, shown->now_unix_ms, &diag, &identity);
+    if (err == PL_OK && shown->method.len)
+        identity->method = shown->method;
     pl_guard_settle(auth->guard, &attempt,
         err == PL_OK          ? PL_GUARD_GOOD
         : err == PL_BAD_LOGIN ? PL_GUARD_BAD
@@ -276,32 +268,28 @@ static void check_token(struct pl_auth *auth, const struct pl_auth_tables *table
     if (err == PL_BAD_LOGIN && is_password && tables->users)
         check_password(auth, tables, shown, login);
     else
-        answer(auth, login, err, identity, &diag);
+        pl_auth_answer(auth, login, err, identity, &diag);
 }
 
-static void check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *tables,
+void pl_auth_check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *tables,
     const struct pl_credentials *credentials, const struct pl_login *login)
 {
     struct pl_identity *identity =
         pl_auth_tables_anonymous(tables, pl_bytes_text(credentials->listener));
     if (!identity)
-        answer_error(auth, login, PL_BAD_LOGIN, "nothing shown, and anonymous is not allowed");
+        pl_auth_answer_error(
+            auth, login, PL_BAD_LOGIN, "nothing shown, and anonymous is not allowed");
     else if (!credentials->is_ambient_allowed)
-        answer_error(auth, login, PL_BAD_LOGIN,
+        pl_auth_answer_error(auth, login, PL_BAD_LOGIN,
             "nothing shown, and this Origin or Host may not be anonymous");
     else
-        answer(auth, login, PL_OK, pl_identity_ref(identity), NULL);
+        pl_auth_answer(auth, login, PL_OK, pl_identity_ref(identity), NULL);
 }
 
-static void decide(struct pl_auth *auth, const struct pl_auth_tables *tables,
-    const struct pl_credentials *credentials, struct shown *shown, const struct pl_login *login)
+void pl_auth_check_shown(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_credentials *credentials, struct pl_auth_shown *shown,
+    const struct pl_login *login)
 {
-    bool has_methods = tables->users || tables->keys;
-    bool has_any = credentials->has_user || credentials->has_password || credentials->has_token;
-    if (!has_methods || !has_any) {
-        check_anonymous(auth, tables, credentials, login);
-        return;
-    }
     /* A user name alone beside a token is a label; without one it is a login with no password. */
     bool is_token = credentials->has_token && !credentials->has_password;
     struct pl_bytes secret = is_token ? credentials->token : credentials->password;
@@ -315,23 +303,32 @@ static void decide(struct pl_auth *auth, const struct pl_auth_tables *tables,
     else if (tables->users)
         check_password(auth, tables, shown, login);
     else
-        answer_error(auth, login, PL_BAD_LOGIN, "expected a token");
+        pl_auth_answer_error(auth, login, PL_BAD_LOGIN, "expected a token");
 }
 
 void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credentials, uint64_t now_ms,
     uint64_t now_unix_ms, struct pl_login login)
 {
-    struct pl_auth_tables *tables = hold_tables(auth);
-    struct shown shown = {
+    struct pl_auth_tables *tables = pl_auth_hold_tables(auth);
+    struct pl_auth_shown shown = {
         .address = credentials->address, .now_ms = now_ms, .now_unix_ms = now_unix_ms};
-    decide(auth, tables, credentials, &shown, &login);
+    bool has_methods = tables->users || tables->keys;
+    bool has_any = credentials->has_user || credentials->has_password || credentials->has_token;
+    if (credentials->is_response)
+        pl_auth_finish(auth, tables, credentials, &shown, &login);
+    else if (credentials->method_count)
+        pl_auth_begin(auth, tables, credentials, &shown, &login);
+    else if (!has_methods || !has_any)
+        pl_auth_check_anonymous(auth, tables, credentials, &login);
+    else
+        pl_auth_check_shown(auth, tables, credentials, &shown, &login);
     pl_auth_tables_unref(tables);
 }
 
 enum pl_err pl_auth_review(
     void *context, const struct pl_identity *now, struct pl_identity **out_identity)
 {
-    struct pl_auth_tables *tables = hold_tables(context);
+    struct pl_auth_tables *tables = pl_auth_hold_tables(context);
     enum pl_err err = pl_auth_tables_review(tables, now, out_identity);
     pl_auth_tables_unref(tables);
     return err;
@@ -339,7 +336,7 @@ enum pl_err pl_auth_review(
 
 bool pl_auth_is_required(struct pl_auth *auth, const char *listener)
 {
-    struct pl_auth_tables *tables = hold_tables(auth);
+    struct pl_auth_tables *tables = pl_auth_hold_tables(auth);
     bool is_required = !pl_auth_tables_anonymous(tables, pl_bytes_text(listener));
     pl_auth_tables_unref(tables);
     return is_required;
@@ -347,7 +344,7 @@ bool pl_auth_is_required(struct pl_auth *auth, const char *listener)
 
 void pl_auth_stats(struct pl_auth *auth, struct pl_auth_stats *out)
 {
-    struct pl_auth_tables *tables = hold_tables(auth);
+    struct pl_auth_tables *tables = pl_auth_hold_tables(auth);
     *out = (struct pl_auth_stats){
         .accepted = atomic_load(&auth->accepted),
         .refused = atomic_load(&auth->refused),

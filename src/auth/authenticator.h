@@ -16,6 +16,12 @@
  *     nothing shown              anonymous, if the listener has it and the protocol allows ambient
  *                                rights; else refused
  *
+ * Who names methods of authentication (credentials.methods) gets the first of them that is offered
+ * here: by the users file, the keys of tokens, the listener, or a dynamic authenticator, which is
+ * asked about names that are not in the file. The answer is PL_CHALLENGED with an exchange; the
+ * next login brings it and the response. Whether there is such a user makes no difference until
+ * then: who is unknown is asked for the same, with a salt made from the name and a secret.
+ *
  * A password is taken for a JWT if JWT keys are configured, it looks like one, and it was not shown
  * with the name of a user of the file. A password without a user name is that of the user `default`
  * (Redis' AUTH). If neither users nor JWT keys are configured, whatever is shown is ignored and
@@ -27,7 +33,7 @@
  * locked for an address from which it logged in before.
  *
  * The answer is PL_OK, PL_BAD_LOGIN, PL_EXPIRED (a good token, too late), PL_LIMIT, PL_NO_MEMORY,
- * or PL_DRAINING from pl_auth_free.
+ * or PL_DRAINING from pl_auth_free; PL_CHALLENGED; PL_NO_METHOD: none of those named is offered.
  */
 #ifndef PL_AUTH_AUTHENTICATOR_H
 #define PL_AUTH_AUTHENTICATOR_H
@@ -35,10 +41,14 @@
 #include "auth/jwt.h"
 #include "auth/users.h"
 
+struct pl_auth;
+struct pl_question_state;
+
 /* What one listener does otherwise than the rest. */
 struct pl_auth_listener {
     const char *name;
     const char *anonymous_role; /* NULL: no anonymous login here */
+    struct pl_texts methods;    /* that may be named here; none: all */
 };
 
 /* Borrowed during the call that it is given to; everything is copied. */
@@ -47,7 +57,9 @@ struct pl_auth_config {
     const struct pl_auth_listener *listeners; /* overrides, by pl_credentials.listener */
     size_t listener_count;
 
-    const char *users_file; /* NULL: no passwords */
+    const char *users_file; /* NULL: no users */
+    struct pl_bytes secret; /* 32 bytes, the same after a restart: what the salt of who is unknown
+                               is made from. Empty: random. Constant from pl_auth_new on */
     struct pl_jwt_config jwt;
     const struct pl_role_config *roles;
     size_t role_count;
@@ -71,17 +83,53 @@ struct pl_login_answer {
     struct pl_bytes realm;        /* that the login asks for; empty: the listener's. Lies in
                                      identity */
     const struct pl_diag *diag;   /* of an error: why, for the log; never for the client */
+    /* PL_CHALLENGED: moved; the challenge lies in it. */
+    struct pl_exchange *exchange;
+    const struct pl_challenge *challenge;
 };
 
-/* Where the answer goes; all but done are the caller's own. */
+struct pl_auth_question;
+
+/* Where the answer goes; all but done, ask and exchange are the caller's own. */
 struct pl_login {
     void (*done)(const struct pl_login *login, const struct pl_login_answer *answer);
+    /* Asks the dynamic authenticator, which answers by pl_auth_told, once, now or later, on any
+     * thread. NULL: there is none. */
+    void (*ask)(const struct pl_login *login, struct pl_auth_question *question);
+    struct pl_exchange *exchange; /* moved: what PL_CHALLENGED brought, where credentials are a
+                                     response; else NULL */
     void *context;
     void *session;
     uint64_t token;
 };
 
-struct pl_auth;
+/* What a dynamic authenticator is asked. Lives until pl_auth_told. */
+struct pl_auth_question {
+    struct pl_login login;
+    struct pl_bytes method, name, ticket; /* ticket: that was shown; empty with other methods */
+    struct pl_bytes address;
+    const struct pl_attribute *extra; /* of the client */
+    uint32_t extra_count;
+    uint64_t session_id;
+    struct pl_question_state *state; /* the authenticator's */
+};
+
+/* What it says of someone; borrowed. Which of the secrets count, the method says. */
+struct pl_auth_principal {
+    struct pl_bytes name, role, realm; /* name: empty: as it was asked; realm: empty: as asked */
+    struct pl_bytes ticket;            /* that must have been shown; empty: it was looked at */
+    struct pl_bytes secret;            /* WAMP-CRA: the key of the HMAC */
+    struct pl_bytes salt;              /* WAMP-CRA, SCRAM */
+    uint64_t iterations, key_len, memory_kib;    /* 0: the standard's */
+    struct pl_bytes kdf, stored_key, server_key; /* SCRAM: keys in base64 */
+    struct pl_bytes public_key;                  /* cryptosign: hex */
+    const struct pl_attribute *attributes;       /* "authextra.X" is told to the client */
+    uint32_t attribute_count;
+};
+
+/* principal NULL: nobody, and the login is refused in the end. Any thread. */
+void pl_auth_told(struct pl_auth *auth, struct pl_auth_question *question,
+    const struct pl_auth_principal *principal, uint64_t now_unix_ms);
 
 /* PL_CONFIG, PL_IO: diag says what is wrong, with file and line where there is one. */
 PL_MUST_USE enum pl_err pl_auth_new(

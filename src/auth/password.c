@@ -32,12 +32,11 @@ bool pl_password_matches(const char *hash, struct pl_bytes password)
     return sodium_init() >= 0 && crypto_pwhash_str_verify(hash, text, password.len) == 0;
 }
 
-void pl_password_fingerprint(const char *hash, char out[PL_PASSWORD_FINGERPRINT_LEN + 1])
+void pl_password_fingerprint(struct pl_bytes secret, char out[PL_PASSWORD_FINGERPRINT_LEN + 1])
 {
     uint8_t digest[crypto_generichash_BYTES_MIN];
     /* Fails only for sizes out of range. */
-    (void)crypto_generichash(
-        digest, sizeof(digest), (const unsigned char *)hash, strlen(hash), NULL, 0);
+    (void)crypto_generichash(digest, sizeof(digest), secret.data, secret.len, NULL, 0);
     pl_hex_encode(pl_bytes_of(digest, PL_PASSWORD_FINGERPRINT_LEN / 2), out);
     out[PL_PASSWORD_FINGERPRINT_LEN] = 0;
 }
@@ -47,5 +46,6 @@ const char *pl_users_dummy_hash(const struct pl_users *users)
     /* Of 32 random bytes that nobody kept, made with the numbers above. */
     static const char nobody[] = "$argon2id$v=19$m=19456,t=2,p=1$BhH"
                                  "HYgXjFD22wVHp5btTQA$cc4MJWhh/eyME8blorVfwrcuye/55cdQ40h5SCAYV00";
-    return pl_users_count(users) > 0 ? pl_users_at(users, 0)->hash : nobody;
+    const struct pl_secret *example = pl_users_example(users, PL_SECRET_PASSWORD);
+    return example ? ((const struct pl_user *)example->owner)->hash : nobody;
 }

@@ -139,12 +139,14 @@ static enum pl_err add_revocation(
 }
 
 /* One identity for all who come in here without a login. */
-static enum pl_err add_anonymous(
-    struct pl_auth_tables *tables, const char *listener, const char *role, struct pl_diag *diag)
+static enum pl_err add_anonymous(struct pl_auth_tables *tables, const char *listener,
+    const char *role, struct pl_texts methods, struct pl_diag *diag)
 {
     struct pl_auth_anonymous *place = &tables->anonymous[tables->anonymous_count++];
     const char *name;
     enum pl_err err = copy_text(tables, listener, &name);
+    if (err == PL_OK)
+        err = copy_texts(tables, methods, &place->methods);
     if (err != PL_OK)
         return err;
     place->listener = pl_bytes_text(name);
@@ -192,9 +194,12 @@ static enum pl_err fill(
         return PL_NO_MEMORY;
     for (size_t i = 0; i < config->listener_count && err == PL_OK; i++) {
         const struct pl_auth_listener *listener = &config->listeners[i];
-        err = add_anonymous(tables, listener->name, listener->anonymous_role, diag);
+        err = add_anonymous(
+            tables, listener->name, listener->anonymous_role, listener->methods, diag);
     }
-    return err == PL_OK ? add_anonymous(tables, NULL, config->anonymous_role, diag) : err;
+    return err == PL_OK
+               ? add_anonymous(tables, NULL, config->anonymous_role, (struct pl_texts){0}, diag)
+               : err;
 }
 
 enum pl_err pl_auth_tables_new(
@@ -232,14 +237,30 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
     return NULL;
 }
 
-struct pl_identity *pl_auth_tables_anonymous(
+static const struct pl_auth_anonymous *place_of(
     const struct pl_auth_tables *tables, struct pl_bytes listener)
 {
     size_t i = 0;
     while (
         i + 1 < tables->anonymous_count && !pl_bytes_equal(tables->anonymous[i].listener, listener))
         i++;
-    return tables->anonymous[i].identity;
+    return &tables->anonymous[i];
+}
+
+struct pl_identity *pl_auth_tables_anonymous(
+    const struct pl_auth_tables *tables, struct pl_bytes listener)
+{
+    return place_of(tables, listener)->identity;
+}
+
+bool pl_auth_tables_allow(
+    const struct pl_auth_tables *tables, struct pl_bytes listener, struct pl_bytes method)
+{
+    struct pl_texts methods = place_of(tables, listener)->methods;
+    bool is_allowed = !methods.count;
+    for (size_t i = 0; i < methods.count; i++)
+        is_allowed |= pl_bytes_equal(pl_bytes_text(methods.items[i]), method);
+    return is_allowed;
 }
 
 static const struct revocation *find_revocation(
@@ -315,37 +336,95 @@ static enum pl_err copy_attributes(struct pl_identity *identity,
     return PL_OK;
 }
 
+enum pl_err pl_identity_add_attribute(
+    struct pl_identity *identity, const char *name, struct pl_bytes value)
+{
+    uint32_t count = identity->attribute_count;
+    struct pl_attribute *grown = pl_arena_alloc(identity->memory, (count + 1) * sizeof(*grown));
+    if (!grown)
+        return PL_NO_MEMORY;
+    if (count)
+        memcpy(grown, identity->attributes, count * sizeof(*grown));
+    grown[count].name = pl_bytes_text(name);
+    enum pl_err err = copy_bytes(identity, value, &grown[count].value);
+    if (err != PL_OK)
+        return err;
+    identity->attributes = grown;
+    identity->attribute_count = count + 1;
+    return PL_OK;
+}
+
+/* Names a secret without telling it: a session remembers by which one it came in. */
+static enum pl_err add_fingerprint(struct pl_identity *identity, struct pl_bytes secret)
+{
+    char fingerprint[PL_PASSWORD_FINGERPRINT_LEN + 1];
+    pl_password_fingerprint(secret, fingerprint);
+    return pl_identity_add_attribute(identity, ".secret", pl_bytes_text(fingerprint));
+}
+
 static enum pl_err fill_of_user(const struct pl_auth_tables *tables, const struct pl_user *user,
-    struct pl_identity *identity, struct pl_diag *diag)
+    struct pl_bytes secret, struct pl_identity *identity, struct pl_diag *diag)
 {
     struct pl_attribute *attributes;
-    char fingerprint[PL_PASSWORD_FINGERPRINT_LEN + 1];
-    identity->method = PL_BYTES("password");
-    identity->expires_unix_ms = PL_NEVER;
     enum pl_err err = copy_bytes(identity, user->name, &identity->user);
     if (err == PL_OK)
         err = copy_bytes(identity, user->role, &identity->role);
     if (err == PL_OK)
         err = copy_attributes(identity, user->attributes, user->attribute_count, &attributes);
-    if (err != PL_OK)
-        return err;
-    struct pl_attribute *last = &attributes[identity->attribute_count];
-    pl_password_fingerprint(user->hash, fingerprint);
-    last->name = PL_BYTES(".password");
-    err = copy_bytes(identity, pl_bytes_text(fingerprint), &last->value);
-    if (err != PL_OK)
-        return err;
-    identity->attribute_count++;
-    return pl_roles_apply(tables->roles, identity, diag);
+    if (err == PL_OK)
+        err = add_fingerprint(identity, secret);
+    return err == PL_OK ? pl_roles_apply(tables->roles, identity, diag) : err;
 }
 
 enum pl_err pl_auth_tables_of_user(const struct pl_auth_tables *tables, const struct pl_user *user,
-    struct pl_diag *diag, struct pl_identity **out)
+    struct pl_bytes secret, struct pl_bytes method, struct pl_diag *diag, struct pl_identity **out)
 {
     struct pl_identity *identity = pl_identity_new();
     if (!identity)
         return PL_NO_MEMORY;
-    enum pl_err err = fill_of_user(tables, user, identity, diag);
+    identity->method = method;
+    identity->expires_unix_ms = PL_NEVER;
+    enum pl_err err = fill_of_user(tables, user, secret, identity, diag);
+    if (err == PL_OK)
+        *out = identity;
+    else
+        pl_identity_unref(identity);
+    return err;
+}
+
+static enum pl_err fill_of_principal(const struct pl_auth_tables *tables,
+    const struct pl_auth_principal *principal, struct pl_identity *identity, struct pl_diag *diag)
+{
+    struct pl_attribute *attributes;
+    enum pl_err err = copy_bytes(identity, principal->name, &identity->user);
+    if (err == PL_OK)
+        err = copy_bytes(identity, principal->role, &identity->role);
+    if (err == PL_OK)
+        err = copy_attributes(
+            identity, principal->attributes, principal->attribute_count, &attributes);
+    if (err == PL_OK)
+        err = pl_identity_add_attribute(identity, ".dynamic", PL_BYTES("true"));
+    if (err == PL_OK)
+        err = pl_identity_add_attribute(identity, "authprovider", PL_BYTES("dynamic"));
+    if (err == PL_OK && principal->realm.len)
+        err = pl_identity_add_attribute(identity, "realm", principal->realm);
+    return err == PL_OK ? pl_roles_apply(tables->roles, identity, diag) : err;
+}
+
+enum pl_err pl_auth_tables_of_principal(const struct pl_auth_tables *tables,
+    const struct pl_auth_principal *principal, struct pl_bytes method, struct pl_diag *diag,
+    struct pl_identity **out)
+{
+    if (!pl_user_text_is_valid(principal->name) || !pl_roles_has(tables->roles, principal->role)) {
+        pl_diag_set(diag, 0, "the authenticator named no user, or a role that there is not");
+        return PL_BAD_LOGIN;
+    }
+    struct pl_identity *identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    identity->method = method;
+    identity->expires_unix_ms = PL_NEVER;
+    enum pl_err err = fill_of_principal(tables, principal, identity, diag);
     if (err == PL_OK)
         *out = identity;
     else
@@ -359,12 +438,13 @@ static enum pl_err fill_again(const struct pl_auth_tables *tables, const struct 
     struct pl_identity *identity, struct pl_diag *diag)
 {
     struct pl_bytes source = pl_identity_attribute(now, ".role"), role = now->role;
-    if (pl_bytes_equal(source, PL_BYTES("handler")))
+    bool is_token = pl_identity_attribute(now, ".key").len;
+    if (is_token && pl_bytes_equal(source, PL_BYTES("handler")))
         role = pl_bytes_text(tables->jwt.handler_role);
-    else if (!pl_bytes_equal(source, PL_BYTES("claim")))
+    else if (is_token && !pl_bytes_equal(source, PL_BYTES("claim")))
         role = pl_bytes_text(tables->jwt.default_role);
     struct pl_attribute *attributes;
-    identity->method = PL_BYTES("jwt");
+    identity->method = now->method;
     identity->issued_unix_ms = now->issued_unix_ms;
     identity->expires_unix_ms = now->expires_unix_ms;
     enum pl_err err = copy_bytes(identity, now->user, &identity->user);
@@ -377,12 +457,9 @@ static enum pl_err fill_again(const struct pl_auth_tables *tables, const struct 
     return err == PL_OK ? pl_roles_apply(tables->roles, identity, diag) : err;
 }
 
-static enum pl_err review_token(const struct pl_auth_tables *tables, const struct pl_identity *now,
+static enum pl_err review_told(const struct pl_auth_tables *tables, const struct pl_identity *now,
     struct pl_identity **out_identity)
 {
-    if (!pl_jwt_keys_have(tables->keys, pl_identity_attribute(now, ".key")) ||
-        pl_auth_tables_is_revoked(tables, now))
-        return PL_REVOKED;
     struct pl_identity *identity = pl_identity_new();
     if (!identity)
         return PL_NO_MEMORY;
@@ -395,29 +472,43 @@ static enum pl_err review_token(const struct pl_auth_tables *tables, const struc
     return err;
 }
 
-static enum pl_err review_user(const struct pl_auth_tables *tables, const struct pl_identity *now,
+static enum pl_err review_token(const struct pl_auth_tables *tables, const struct pl_identity *now,
     struct pl_identity **out_identity)
+{
+    if (!pl_jwt_keys_have(tables->keys, pl_identity_attribute(now, ".key")) ||
+        pl_auth_tables_is_revoked(tables, now))
+        return PL_REVOKED;
+    return review_told(tables, now, out_identity);
+}
+
+/* The secret by which he came in must still be his. */
+static enum pl_err review_user(const struct pl_auth_tables *tables, const struct pl_identity *now,
+    struct pl_bytes secret, struct pl_identity **out_identity)
 {
     const struct pl_user *user = pl_users_find(tables->users, now->user);
     char fingerprint[PL_PASSWORD_FINGERPRINT_LEN + 1];
-    if (!user)
-        return PL_REVOKED;
-    pl_password_fingerprint(user->hash, fingerprint);
-    if (!pl_bytes_equal(pl_bytes_text(fingerprint), pl_identity_attribute(now, ".password")))
-        return PL_REVOKED;
     struct pl_diag diag;
-    return pl_auth_tables_of_user(tables, user, &diag, out_identity);
+    for (uint32_t i = 0; user && i < user->secret_count; i++) {
+        pl_password_fingerprint(user->secrets[i].text, fingerprint);
+        if (pl_bytes_equal(pl_bytes_text(fingerprint), secret))
+            return pl_auth_tables_of_user(
+                tables, user, user->secrets[i].text, now->method, &diag, out_identity);
+    }
+    return PL_REVOKED;
 }
 
 enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,
     const struct pl_identity *now, struct pl_identity **out_identity)
 {
+    struct pl_bytes secret = pl_identity_attribute(now, ".secret");
     enum pl_err err = PL_OK;
     *out_identity = NULL;
-    if (pl_bytes_equal(now->method, PL_BYTES("password"))) {
-        err = review_user(tables, now, out_identity);
-    } else if (pl_bytes_equal(now->method, PL_BYTES("jwt"))) {
+    if (secret.len) {
+        err = review_user(tables, now, secret, out_identity);
+    } else if (pl_identity_attribute(now, ".key").len) {
         err = review_token(tables, now, out_identity);
+    } else if (pl_identity_attribute(now, ".dynamic").len) {
+        err = review_told(tables, now, out_identity);
     } else if (pl_bytes_equal(now->method, PL_BYTES("anonymous"))) {
         struct pl_identity *identity =
             pl_auth_tables_anonymous(tables, pl_identity_attribute(now, ".listener"));

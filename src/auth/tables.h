@@ -11,6 +11,7 @@
 struct pl_auth_anonymous {
     struct pl_bytes listener;     /* empty: all that are not named */
     struct pl_identity *identity; /* one reference, shared by all sessions; NULL: refused */
+    struct pl_texts methods;      /* that may be named here; none: all */
 };
 
 struct pl_auth_tables {
@@ -33,14 +34,27 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables);
 struct pl_identity *pl_auth_tables_anonymous(
     const struct pl_auth_tables *tables, struct pl_bytes listener);
 
+/* May clients of this listener use this method of authentication? */
+bool pl_auth_tables_allow(
+    const struct pl_auth_tables *tables, struct pl_bytes listener, struct pl_bytes method);
+
 bool pl_auth_tables_is_revoked(
     const struct pl_auth_tables *tables, const struct pl_identity *identity);
 
-/* The identities of a user of the file and of a token. *out: one reference. */
+/* The identities of a user of the file, who came in by that secret of his, of a token, and of whom
+ * a dynamic authenticator told of. method: as others are told it; static. *out: one reference. */
 PL_MUST_USE enum pl_err pl_auth_tables_of_user(const struct pl_auth_tables *tables,
-    const struct pl_user *user, struct pl_diag *diag, struct pl_identity **out);
+    const struct pl_user *user, struct pl_bytes secret, struct pl_bytes method,
+    struct pl_diag *diag, struct pl_identity **out);
 PL_MUST_USE enum pl_err pl_auth_tables_of_token(const struct pl_auth_tables *tables,
     struct pl_bytes token, uint64_t now_unix_ms, struct pl_diag *diag, struct pl_identity **out);
+PL_MUST_USE enum pl_err pl_auth_tables_of_principal(const struct pl_auth_tables *tables,
+    const struct pl_auth_principal *principal, struct pl_bytes method, struct pl_diag *diag,
+    struct pl_identity **out);
+
+/* One more, of an identity that nobody else sees yet; name is static, value is copied. */
+PL_MUST_USE enum pl_err pl_identity_add_attribute(
+    struct pl_identity *identity, const char *name, struct pl_bytes value);
 
 /* What pl_auth_review says, of these tables. */
 PL_MUST_USE enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,

@@ -3,13 +3,16 @@
 #include <sys/stat.h>
 
 #include "auth/file.h"
+#include "auth/proof.h"
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/text.h"
 
 struct pl_users {
     struct pl_map by_name;
-    struct pl_arena memory; /* of attributes */
+    struct pl_map by_key[2]; /* secrets: KEY, CERTIFICATE */
+    const struct pl_secret *examples[PL_SECRET_KINDS];
+    struct pl_arena memory; /* of attributes and secrets */
     struct pl_user *users;  /* owned array; in the file's order */
     size_t count;
     char *text; /* owned copy of the file; names and hashes lie in it */
@@ -119,7 +122,7 @@ static bool take_base64(struct pl_bytes *in, size_t min, size_t max)
  * libsodium would refuse at the login what is no hash of its own; we refuse at the start. Memory up
  * to 1 GiB and 64 passes: what a typing error could ask for beyond that would stop every login.
  */
-static bool is_argon2id(struct pl_bytes hash)
+bool pl_password_hash_is_valid(struct pl_bytes hash)
 {
     struct pl_bytes in = hash;
     return hash.len < PL_PASSWORD_HASH_MAX && take_text(&in, PL_BYTES("$argon2id$v=19$m=")) &&
@@ -129,17 +132,18 @@ static bool is_argon2id(struct pl_bytes hash)
            in.len == 0;
 }
 
-/* key=value fields until the end of the line. */
-static enum pl_err read_attributes(struct line *line, struct pl_arena *memory, struct pl_user *user)
+/* key=value fields, the first of which is given, until the end of the line. */
+static enum pl_err read_attributes(
+    struct line *line, struct pl_bytes field, struct pl_arena *memory, struct pl_user *user)
 {
     struct pl_attribute found[PL_USER_ATTRIBUTES_MAX];
     uint32_t count = 0;
-    for (struct pl_bytes field; (field = next_field(line)).len > 0;) {
+    for (; field.len > 0; field = next_field(line)) {
         if (count == PL_USER_ATTRIBUTES_MAX)
             return refuse_line(line, "more than 16 attributes");
         const uint8_t *equals = memchr(field.data, '=', field.len);
         if (!equals)
-            return refuse_line(line, "expected key=value behind the hash");
+            return refuse_line(line, "expected key=value behind the secrets");
         struct pl_attribute attribute = {
             .name = pl_bytes_of(field.data, (size_t)(equals - field.data)),
             .value = pl_bytes_from(field, (size_t)(equals - field.data) + 1),
@@ -166,6 +170,62 @@ static enum pl_err read_attributes(struct line *line, struct pl_arena *memory, s
     return PL_OK;
 }
 
+static struct pl_map *keys_of(struct pl_users *users, enum pl_secret_kind kind)
+{
+    return &users->by_key[kind == PL_SECRET_CERTIFICATE];
+}
+
+/* A key is one user's; a password, and what is made of it, stands once. */
+static enum pl_err add_secret(struct line *line, struct pl_users *users, struct pl_user *user,
+    const struct pl_secret *all, struct pl_secret *secret)
+{
+    enum pl_secret_kind kind = (enum pl_secret_kind)secret->kind;
+    secret->owner = user;
+    for (const struct pl_secret *s = all; s < secret && kind < PL_SECRET_KEY; s++) {
+        if (s->kind == kind)
+            return refuse_line(line, "two secrets of the same kind");
+    }
+    if (!users->examples[kind])
+        users->examples[kind] = secret;
+    if (kind < PL_SECRET_KEY || secret->is_by_name)
+        return PL_OK;
+    struct pl_bytes key = pl_bytes_of(secret->bytes, sizeof secret->bytes);
+    if (pl_map_find(keys_of(users, kind), key))
+        return refuse_line(line, "this key stands in the file twice");
+    return pl_map_add(keys_of(users, kind), &secret->entry, key);
+}
+
+/* Fields that begin with '$'. *out_next: the one behind them. */
+static enum pl_err read_secrets(
+    struct line *line, struct pl_users *users, struct pl_user *user, struct pl_bytes *out_next)
+{
+    struct pl_bytes fields[PL_SECRETS_MAX], field = next_field(line);
+    uint32_t count = 0;
+    for (; field.len && field.data[0] == '$'; field = next_field(line)) {
+        if (count == PL_SECRETS_MAX)
+            return refuse_line(line, "more than 8 secrets");
+        fields[count++] = field;
+    }
+    struct pl_secret *secrets = pl_arena_zalloc(&users->memory, (count + 1) * sizeof *secrets);
+    if (!secrets)
+        return PL_NO_MEMORY;
+    enum pl_err err = count ? PL_OK : PL_MALFORMED;
+    for (uint32_t i = 0; i < count && !err; i++) {
+        err = pl_secret_parse(fields[i], &users->memory, &secrets[i]);
+        if (!err)
+            err = add_secret(line, users, user, secrets, &secrets[i]);
+        if (!err && secrets[i].kind == PL_SECRET_PASSWORD)
+            user->hash = (const char *)fields[i].data;
+    }
+    if (err == PL_MALFORMED)
+        return refuse_line(line, "expected an argon2id hash, or another secret, behind the role; "
+                                 "`parley user add` makes one");
+    user->secrets = secrets;
+    user->secret_count = count;
+    *out_next = field;
+    return err;
+}
+
 /* The line's last byte is followed by a byte of ours that may be overwritten. */
 static enum pl_err read_user(struct line *line, struct pl_users *users, struct pl_user *user)
 {
@@ -176,15 +236,15 @@ static enum pl_err read_user(struct line *line, struct pl_users *users, struct p
     user->role = next_field(line);
     if (!pl_user_text_is_valid(user->role))
         return refuse_line(line, "expected a role behind the name");
-    struct pl_bytes hash = next_field(line);
-    if (!is_argon2id(hash))
-        return refuse_line(line, "expected an argon2id hash behind the role; `parley user add` "
-                                 "makes one");
-    user->hash = (const char *)hash.data;
-    enum pl_err err = read_attributes(line, &users->memory, user);
-    if (err != PL_OK)
+    struct pl_bytes next;
+    enum pl_err err = read_secrets(line, users, user, &next);
+    if (!err)
+        err = read_attributes(line, next, &users->memory, user);
+    if (err)
         return err;
-    users->text[(hash.data + hash.len) - (const uint8_t *)users->text] = 0;
+    const struct pl_secret *password = pl_user_secret(user, PL_SECRET_PASSWORD);
+    if (password)
+        users->text[(password->text.data + password->text.len) - (const uint8_t *)users->text] = 0;
     if (pl_map_find(&users->by_name, user->name))
         return refuse_line(line, "this user stands in the file twice");
     return pl_map_add(&users->by_name, &user->entry, user->name);
@@ -248,6 +308,8 @@ enum pl_err pl_users_parse(
         goto fail;
     /* The file is the operator's: nobody chooses names so that they collide. */
     pl_map_init(&users->by_name, 0x9e3779b97f4a7c15u);
+    pl_map_init(&users->by_key[0], 0x9e3779b97f4a7c15u);
+    pl_map_init(&users->by_key[1], 0x9e3779b97f4a7c15u);
     size_t count = count_users(text);
     users->text = pl_alloc_copy(text.data, text.len);
     users->users = pl_zalloc((count ? count : 1) * sizeof(*users->users));
@@ -293,6 +355,8 @@ struct pl_users *pl_users_free(struct pl_users *users)
     if (!users)
         return NULL;
     pl_map_done(&users->by_name);
+    pl_map_done(&users->by_key[0]);
+    pl_map_done(&users->by_key[1]);
     pl_arena_done(&users->memory);
     pl_free(users->users);
     pl_free(users->text);
@@ -304,6 +368,31 @@ const struct pl_user *pl_users_find(const struct pl_users *users, struct pl_byte
 {
     struct pl_map_entry *entry = users ? pl_map_find(&users->by_name, name) : NULL;
     return entry ? PL_CONTAINER(entry, struct pl_user, entry) : NULL;
+}
+
+const struct pl_secret *pl_user_secret(const struct pl_user *user, enum pl_secret_kind kind)
+{
+    for (uint32_t i = 0; i < user->secret_count; i++)
+        if (user->secrets[i].kind == kind)
+            return &user->secrets[i];
+    return NULL;
+}
+
+const struct pl_user *pl_users_find_key(const struct pl_users *users, enum pl_secret_kind kind,
+    const uint8_t key[PL_KEY_LEN], const struct pl_secret **out_secret)
+{
+    struct pl_bytes bytes = pl_bytes_of(key, PL_KEY_LEN);
+    struct pl_map_entry *entry =
+        users ? pl_map_find(&users->by_key[kind == PL_SECRET_CERTIFICATE], bytes) : NULL;
+    if (!entry)
+        return NULL;
+    *out_secret = PL_CONTAINER(entry, struct pl_secret, entry);
+    return (*out_secret)->owner;
+}
+
+const struct pl_secret *pl_users_example(const struct pl_users *users, enum pl_secret_kind kind)
+{
+    return users ? users->examples[kind] : NULL;
 }
 
 size_t pl_users_count(const struct pl_users *users)

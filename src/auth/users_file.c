@@ -90,10 +90,44 @@ static enum pl_err open_file(const char *path, struct pl_diag *diag, struct open
     return pl_users_parse(pl_bytes_of(file->text, file->len), path, diag, &file->users);
 }
 
-static void print_line(FILE *to, struct pl_bytes name, struct pl_bytes role, const char *hash,
-    const struct pl_attribute *attributes, uint32_t count)
+static const unsigned OF_PASSWORDS =
+    1u << PL_SECRET_PASSWORD | 1u << PL_SECRET_CRA | 1u << PL_SECRET_SCRAM;
+
+/* The kinds that an edit's secrets take the place of, as bits. */
+static unsigned kinds_of(const char *secrets)
 {
-    fprintf(to, "%.*s %.*s %s", (int)name.len, name.data, (int)role.len, role.data, hash);
+    struct pl_arena memory = {0};
+    struct pl_secret secret;
+    unsigned kinds = 0;
+    for (const char *at = secrets; at && *at;) {
+        size_t len = strcspn(at, " ");
+        if (!pl_secret_parse(pl_bytes_of(at, len), &memory, &secret))
+            kinds |= 1u << secret.kind;
+        at += len + (at[len] == ' ');
+    }
+    pl_arena_done(&memory);
+    return kinds & OF_PASSWORDS ? kinds | OF_PASSWORDS : kinds;
+}
+
+/* Of old, which may be NULL, the secrets that stay; then the edit's. */
+static void print_secrets(FILE *to, const struct pl_user *old, const char *secrets)
+{
+    unsigned replaced = kinds_of(secrets);
+    for (uint32_t i = 0; old && i < old->secret_count; i++) {
+        struct pl_bytes text = old->secrets[i].text;
+        if (!(replaced & 1u << old->secrets[i].kind))
+            fprintf(to, " %.*s", (int)text.len, text.data);
+    }
+    if (secrets)
+        fprintf(to, " %s", secrets);
+}
+
+static void print_line(FILE *to, struct pl_bytes name, struct pl_bytes role,
+    const struct pl_user *old, const char *secrets, const struct pl_attribute *attributes,
+    uint32_t count)
+{
+    fprintf(to, "%.*s %.*s", (int)name.len, name.data, (int)role.len, role.data);
+    print_secrets(to, old, secrets);
     for (uint32_t i = 0; i < count; i++) {
         const struct pl_attribute *a = &attributes[i];
         fprintf(to, " %.*s=%.*s", (int)a->name.len, a->name.data, (int)a->value.len, a->value.data);
@@ -140,10 +174,11 @@ static void print_edited(FILE *to, const struct open_file *file, enum edit_kind 
     if (kind == EDIT_ADD) {
         if (at > 0 && file->text[at - 1] != '\n')
             fputc('\n', to);
-        print_line(to, edit->name, edit->role, edit->hash, edit->attributes, edit->attribute_count);
+        print_line(to, edit->name, edit->role, NULL, edit->secrets, edit->attributes,
+            edit->attribute_count);
     } else if (kind == EDIT_CHANGE) {
-        print_line(to, old->name, edit->role.len ? edit->role : old->role,
-            edit->hash ? edit->hash : old->hash, old->attributes, old->attribute_count);
+        print_line(to, old->name, edit->role.len ? edit->role : old->role, old, edit->secrets,
+            old->attributes, old->attribute_count);
     }
     if (at + len < file->len)
         fwrite(file->text + at + len, 1, file->len - at - len, to);

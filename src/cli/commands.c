@@ -23,8 +23,9 @@ const struct pl_command pl_commands[] = {
     {"token", pl_cmd_token, "make a token (JWT), or look into one",
         "--key --secret-file --user --role --expires --realm --issuer --audience --id --claim "
         "--alg --kid --inspect --help"},
-    {"user", pl_cmd_user, "change the file of users with passwords",
-        "add passwd remove list --file --role --attribute --password-stdin --help"},
+    {"user", pl_cmd_user, "change the file of users and their secrets",
+        "add passwd remove list --file --role --attribute --method --key --certificate "
+        "--password-stdin --help"},
     {"completion", pl_cmd_completion, "print a script that completes commands in your shell",
         "bash zsh --help"},
     {NULL, NULL, NULL, NULL},

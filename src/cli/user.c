@@ -6,6 +6,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "auth/proof.h"
 #include "auth/users.h"
 #include "base/alloc.h"
 #include "cli/commands.h"
@@ -17,18 +18,33 @@ static const char help[] =
     "       parley user remove NAME --file FILE\n"
     "       parley user list --file FILE\n"
     "\n"
-    "Changes the file of users with passwords; auth.users in the configuration names it. A "
-    "running\n"
-    "server reads it again on SIGHUP; who was removed, or has another password, is logged out "
+    "Changes the file of users and their secrets; auth.users in the configuration names it. A\n"
+    "running server reads it again on SIGHUP; who was removed, or has another secret, is logged "
+    "out\n"
     "then.\n"
     "\n"
     "    parley user add lamp1 --role device --file users\n"
+    "    parley user add ann --role admin --file users --method password,wampcra,scram\n"
+    "    parley user add robot --role device --file users --key 03a107bf…\n"
     "\n"
     "  -f, --file FILE            the users file; made if there is none (mode 0600)\n"
     "  -r, --role ROLE            a role of the configuration; `all` may do everything\n"
     "  -a, --attribute KEY=VALUE  for {KEY} in the role's patterns; `realm` selects the realm; "
     "may\n"
     "                             be repeated\n"
+    "  -m, --method LIST          what is kept of the password, one or more of:\n"
+    "                               password        for everything that shows one, WAMP's ticket "
+    "too\n"
+    "                               wampcra         WAMP-CRA, salted\n"
+    "                               wampcra-plain   WAMP-CRA: the password itself is kept, "
+    "readable\n"
+    "                               scram           WAMP-SCRAM, by PBKDF2\n"
+    "                               scram-argon2id  WAMP-SCRAM, by argon2id\n"
+    "                             Without it: password\n"
+    "      --key HEX              public key for WAMP-cryptosign; no password is asked for then,\n"
+    "                             unless --method is given\n"
+    "      --certificate HEX      the SHA-256 of a client certificate; or the word `name`: every\n"
+    "                             certificate of the listener's authority with this common name\n"
     "      --password-stdin       the password is the first line of the standard input; without "
     "it\n"
     "                             it is asked for\n"
@@ -36,8 +52,10 @@ static const char help[] =
     "\n"
     "Exit code: 0 done, 1 failed, 2 wrong usage.\n";
 
+enum { SECRETS_TEXT_MAX = PL_SECRETS_MAX * PL_SECRET_TEXT_MAX };
+
 struct request {
-    const char *verb, *name, *file, *role;
+    const char *verb, *name, *file, *role, *methods, *key, *certificate;
     bool from_stdin;
     struct pl_attribute attributes[PL_USER_ATTRIBUTES_MAX];
     uint32_t attribute_count;
@@ -100,16 +118,83 @@ static ssize_t get_password(const struct request *request, char *out)
     return len;
 }
 
-/* 0, or the exit code. */
-static int hash_password(const struct request *request, char *out_hash)
+static enum pl_err make_secret(
+    struct pl_bytes method, struct pl_bytes password, char out[PL_SECRET_TEXT_MAX])
 {
-    char password[PL_PASSWORD_MAX + 2];
-    ssize_t len = get_password(request, password);
-    if (len < 0)
-        return PL_EXIT_FAILED;
-    enum pl_err err = pl_password_hash(pl_bytes_of(password, (size_t)len), out_hash);
-    sodium_memzero(password, sizeof password);
-    return err ? pl_cli_fail("user", "%s", pl_err_text(err)) : 0;
+    static const struct {
+        const char *name;
+        enum pl_secret_way way;
+    } ways[] = {
+        {"wampcra", PL_SECRET_WAY_CRA},
+        {"wampcra-plain", PL_SECRET_WAY_CRA_PLAIN},
+        {"scram", PL_SECRET_WAY_SCRAM},
+        {"scram-argon2id", PL_SECRET_WAY_SCRAM_ARGON2ID},
+    };
+    if (pl_bytes_equal(method, PL_BYTES("password")))
+        return pl_password_hash(password, out);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
+        if (pl_bytes_equal(pl_bytes_text(ways[i].name), method))
+            return pl_secret_make(ways[i].way, password, out);
+    return PL_UNSUPPORTED;
+}
+
+static void append(char *secrets, const char *secret)
+{
+    size_t len = strlen(secrets);
+    snprintf(secrets + len, SECRETS_TEXT_MAX - len, "%s%s", len ? " " : "", secret);
+}
+
+/* 0, or the exit code. */
+static int make_of_password(const char *methods, struct pl_bytes password, char *secrets)
+{
+    while (*methods) {
+        size_t len = strcspn(methods, ",");
+        char secret[PL_SECRET_TEXT_MAX];
+        enum pl_err err = make_secret(pl_bytes_of(methods, len), password, secret);
+        if (err == PL_UNSUPPORTED)
+            return pl_cli_usage(
+                "user", "--method %.*s: there is none of that name", (int)len, methods);
+        if (err)
+            return pl_cli_fail("user", "%s", pl_err_text(err));
+        append(secrets, secret);
+        sodium_memzero(secret, sizeof secret);
+        methods += len + (methods[len] == ',');
+    }
+    return 0;
+}
+
+/* 0, or the exit code. secrets: SECRETS_TEXT_MAX bytes. */
+static int make_secrets(const struct request *request, char *secrets)
+{
+    char text[PL_SECRET_TEXT_MAX];
+    uint8_t bytes[PL_KEY_LEN];
+    const char *methods = request->methods;
+    int code = 0;
+    secrets[0] = 0;
+    if (!methods && !request->key && !request->certificate)
+        methods = "password";
+    if (methods) {
+        char password[PL_PASSWORD_MAX + 2];
+        ssize_t len = get_password(request, password);
+        if (len < 0)
+            return PL_EXIT_FAILED;
+        code = make_of_password(methods, pl_bytes_of(password, (size_t)len), secrets);
+        sodium_memzero(password, sizeof password);
+    }
+    if (!code && request->key) {
+        if (!pl_hex_decode_key(pl_bytes_text(request->key), bytes))
+            return pl_cli_usage("user", "--key: expected 64 hex digits");
+        snprintf(text, sizeof text, "$cryptosign$%s", request->key);
+        append(secrets, text);
+    }
+    if (!code && request->certificate) {
+        if (strcmp(request->certificate, "name") != 0 &&
+            !pl_hex_decode_key(pl_bytes_text(request->certificate), bytes))
+            return pl_cli_usage("user", "--certificate: expected 64 hex digits, or `name`");
+        snprintf(text, sizeof text, "$tls$%s", request->certificate);
+        append(secrets, text);
+    }
+    return code;
 }
 
 static int report(enum pl_err err, const struct pl_diag *diag)
@@ -121,12 +206,12 @@ static int add(const struct request *request)
 {
     if (!request->role)
         return pl_cli_usage("user", "--role ROLE is missing");
-    char hash[PL_PASSWORD_HASH_MAX];
-    int code = hash_password(request, hash);
+    char secrets[SECRETS_TEXT_MAX];
+    int code = make_secrets(request, secrets);
     struct pl_user_edit edit = {
         .name = pl_bytes_text(request->name),
         .role = pl_bytes_text(request->role),
-        .hash = hash,
+        .secrets = secrets,
         .attributes = request->attributes,
         .attribute_count = request->attribute_count,
     };
@@ -136,10 +221,11 @@ static int add(const struct request *request)
 
 static int change_password(const struct request *request)
 {
-    char hash[PL_PASSWORD_HASH_MAX];
-    int code = hash_password(request, hash);
-    struct pl_user_edit edit = {
-        .name = pl_bytes_text(request->name), .role = pl_bytes_text(request->role), .hash = hash};
+    char secrets[SECRETS_TEXT_MAX];
+    int code = make_secrets(request, secrets);
+    struct pl_user_edit edit = {.name = pl_bytes_text(request->name),
+        .role = pl_bytes_text(request->role),
+        .secrets = secrets};
     struct pl_diag diag = {0};
     return code ? code : report(pl_users_file_change(request->file, &edit, &diag), &diag);
 }
@@ -218,13 +304,16 @@ int pl_cmd_user(int argc, char **argv)
         {"file", required_argument, NULL, 'f'},
         {"role", required_argument, NULL, 'r'},
         {"attribute", required_argument, NULL, 'a'},
+        {"method", required_argument, NULL, 'm'},
+        {"key", required_argument, NULL, 'k'},
+        {"certificate", required_argument, NULL, 'c'},
         {"password-stdin", no_argument, NULL, 'p'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     struct request request = {0};
     int option, code = 0;
-    while (!code && (option = getopt_long(argc, argv, "f:r:a:h", options, NULL)) != -1) {
+    while (!code && (option = getopt_long(argc, argv, "f:r:a:m:h", options, NULL)) != -1) {
         switch (option) {
         case 'f':
             request.file = optarg;
@@ -234,6 +323,15 @@ int pl_cmd_user(int argc, char **argv)
             break;
         case 'a':
             code = add_attribute(&request, optarg);
+            break;
+        case 'm':
+            request.methods = optarg;
+            break;
+        case 'k':
+            request.key = optarg;
+            break;
+        case 'c':
+            request.certificate = optarg;
             break;
         case 'p':
             request.from_stdin = true;

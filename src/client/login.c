@@ -327,7 +327,8 @@ static enum pl_err salt_password(const char *password, struct scram *s, struct p
     if (pl_bytes_equal(s->kdf, PL_BYTES("pbkdf2"))) {
         err = pbkdf2(text, pl_bytes_of(s->salt_bytes, s->salt_len), s->iterations,
             s->salted_password, HASH_LEN);
-    } else if (pl_bytes_equal(s->kdf, PL_BYTES("argon2id13")) &&
+    } else if ((pl_bytes_equal(s->kdf, PL_BYTES("argon2id13")) ||
+                   pl_bytes_equal(s->kdf, PL_BYTES("argon2id-13"))) &&
                s->salt_len == crypto_pwhash_argon2id_SALTBYTES && sodium_init() >= 0) {
         int failed =
             crypto_pwhash_argon2id(s->salted_password, HASH_LEN, text, prepared.size, s->salt_bytes,

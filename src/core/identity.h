@@ -109,6 +109,8 @@ struct pl_challenge_field {
     uint64_t number;
 };
 
+enum { PL_CHANNEL_ID_MAX = 64 };
+
 /* What a client showed. All borrowed during the call. */
 struct pl_credentials {
     bool has_user, has_password, has_token;
@@ -129,7 +131,9 @@ struct pl_credentials {
     struct pl_bytes response;    /* … this */
     struct pl_bytes cookie;      /* that this client was given at an earlier connection */
     struct pl_bytes certificate; /* DER, of a client whose TLS connection showed one; empty */
-    struct pl_bytes channel_id;  /* tls-unique of the connection, 32 bytes hashed; empty */
+    struct pl_bytes channel_id;  /* of its TLS connection, of the type that extra's
+                                    "channel_binding" asks for, at most PL_CHANNEL_ID_MAX; empty */
+    uint64_t session_id;         /* pl_session_public_id, for what is signed */
     bool is_ambient_allowed; /* a right that comes by itself (anonymous) may be given: the Origin
                                 and Host checks passed */
 };

@@ -95,7 +95,8 @@ static void logged_in(struct pl_post *post, void *context)
         pl_identity_unref(login->identity);
     }
     bool is_late = s->has_left;
-    pl_count(login->err ? &w->counters.logins_refused : &w->counters.logins_ok, 1);
+    if (login->err != PL_CHALLENGED)
+        pl_count(login->err ? &w->counters.logins_refused : &w->counters.logins_ok, 1);
     struct pl_completion done = {
         .kind = PL_DONE_LOGIN,
         .err = is_late ? PL_CLOSED : login->err,

@@ -1,6 +1,12 @@
 /*
  * Logins: what the configuration says, as auth wants it, and the way of one login.
  */
+#include <errno.h>
+#include <limits.h>
+#include <sodium.h>
+#include <sys/stat.h>
+
+#include "auth/file.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "server/state.h"
@@ -159,6 +165,9 @@ static void answer_login(struct pl_port *port, struct pl_user_hold *hold,
     enum pl_err err = answer->err;
     struct pl_realm *realm = NULL;
     const char *why = answer->diag ? answer->diag->text : "";
+    /* The session's reactor looks at them when the login is answered, not before. */
+    session->exchange = answer->exchange;
+    session->challenge = answer->challenge;
     if (!err && !(realm = choose_realm(port, session, answer->realm))) {
         err = PL_BAD_LOGIN;
         why = "there is no such realm";
@@ -168,7 +177,7 @@ static void answer_login(struct pl_port *port, struct pl_user_hold *hold,
         why = "limits.connections_per_user";
     }
     if (err) {
-        if (pl_server_may_log(server))
+        if (err != PL_CHALLENGED && pl_server_may_log(server))
             pl_log(PL_LOG_INFO, "login_refused", "listener=%s protocol=%s why=\"%s\" detail=\"%s\"",
                 port->config->name, session->ops->name, pl_err_text(err), why);
         identity = pl_identity_unref(identity);
@@ -217,10 +226,36 @@ void pl_login_hook(
         login.done = on_counted_login;
         login.context = hold;
     }
+    login.exchange = session->exchange;
+    session->exchange = NULL;
+    session->challenge = NULL;
+    if (!shown->is_response)
+        login.exchange = pl_exchange_free(login.exchange);
     pl_auth_login(server->auth, shown, worker->now_ms, worker->now_unix_ms, login);
 }
 
 /* ---- Configuration ---- */
+
+void pl_login_secret(const struct pl_server *server, uint8_t out[PL_LOGIN_SECRET_LEN])
+{
+    char path[PATH_MAX];
+    char *text = NULL;
+    size_t len = 0;
+    struct pl_diag diag;
+    if (snprintf(path, sizeof path, "%s/login-secret", server->data) >= (int)sizeof path)
+        path[0] = 0;
+    enum pl_err err = pl_file_read(path, PL_LOGIN_SECRET_LEN, &diag, &text, &len, NULL);
+    if (!err && len == PL_LOGIN_SECRET_LEN) {
+        memcpy(out, text, PL_LOGIN_SECRET_LEN);
+    } else {
+        randombytes_buf(out, PL_LOGIN_SECRET_LEN);
+        if (mkdir(server->data, 0700) == 0 || errno == EEXIST)
+            err = pl_file_replace(path, pl_bytes_of(out, PL_LOGIN_SECRET_LEN), NULL, &diag);
+        if (err)
+            pl_log(PL_LOG_WARN, "login_secret", "why=\"%s\"", diag.text);
+    }
+    pl_free(text);
+}
 
 static const char *or_null(const char *text)
 {
@@ -241,8 +276,9 @@ static enum pl_err add_listeners(
         return PL_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         const struct pl_config_listener *l = &config->listeners.items[i];
-        listeners[i] = (struct pl_auth_listener){
-            .name = l->name, .anonymous_role = pl_config_anonymous_role(config, l)};
+        listeners[i] = (struct pl_auth_listener){.name = l->name,
+            .anonymous_role = pl_config_anonymous_role(config, l),
+            .methods = texts(l->authmethods)};
     }
     out->listeners = listeners;
     out->listener_count = count;

@@ -241,6 +241,9 @@ void pl_login_hook(
 /* What auth wants to know; texts are config's, arrays the arena's. */
 PL_MUST_USE enum pl_err pl_login_config(
     const struct pl_config *config, struct pl_arena *arena, struct pl_auth_config *out);
+/* What the salts of unknown users are made from: kept in the data folder, made if it is missing. */
+enum { PL_LOGIN_SECRET_LEN = 32 };
+void pl_login_secret(const struct pl_server *server, uint8_t out[PL_LOGIN_SECRET_LEN]);
 /* A connection's holds on its users' counts: the connection ended. Returns NULL; accepts NULL. */
 struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
 

@@ -107,6 +107,7 @@ static struct pl_credentials credentials_of(struct wamp_session *s)
         .listener = link->config->listener,
         .is_ambient_allowed = link->is_ambient_allowed,
         .realm = s->realm,
+        .session_id = pl_session_public_id(&s->core),
         .cookie = link->is_websocket ? link->host->request_header(link, "cookie") : PL_NO_BYTES,
     };
 }
@@ -120,15 +121,22 @@ static void log_in(struct wamp_session *s)
     shown.methods = methods;
     shown.method_count = read_methods(&s->details, &s->memory, methods);
     shown.extra = extra;
+    bool has_method = false;
     for (uint32_t i = 0; i < shown.method_count; i++)
-        shown.has_user |= !pl_bytes_equal(methods[i], PL_BYTES("anonymous"));
-    if (shown.has_user)
-        shown.user = s->authid;
+        has_method |= !pl_bytes_equal(methods[i], PL_BYTES("anonymous"));
+    shown.user = s->authid;
     if (find(&s->details, "authextra", &value))
         shown.extra_count = read_texts(&value, &s->memory, extra, EXTRA_MAX);
-    if (s->wl->link.is_websocket)
+    /* Who asks for no method may have shown a token with the WebSocket's request. */
+    if (s->wl->link.is_websocket && !has_method)
         shown.token = pl_link_request_token(&s->wl->link);
     shown.has_token = shown.token.len > 0;
+    if (shown.has_token) {
+        shown.method_count = 0;
+    } else if (!shown.method_count) {
+        methods[0] = PL_BYTES("anonymous");
+        shown.method_count = 1;
+    }
     s->wl->phase = WAMP_LOGIN;
     wamp_set_waiting(s);
     pl_session_login(&s->core, &shown, 0);

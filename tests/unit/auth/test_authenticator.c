@@ -299,7 +299,8 @@ TEST(nothing_shown_is_anonymous_where_it_is_allowed)
         "login refused: nothing shown, and anonymous is not allowed");
     pl_auth_free(auth);
 
-    struct pl_auth_listener listeners[] = {{"inside", "all"}, {"outside", NULL}};
+    struct pl_auth_listener listeners[] = {
+        {.name = "inside", .anonymous_role = "all"}, {.name = "outside"}};
     config.anonymous_role = "guest";
     config.listeners = listeners;
     config.listener_count = 2;

@@ -60,6 +60,38 @@ TEST(users_are_found_by_name_with_role_and_attributes)
     pl_users_free(users);
 }
 
+#define KEY "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8"
+
+TEST(a_user_may_have_several_secrets_and_no_password)
+{
+    struct pl_users *users;
+    const struct pl_secret *secret;
+    REQUIRE(parse("bob device " HASH " $wampcra$c2VjcmV0 site=a\n"
+                  "robot device $cryptosign$" KEY " $tls$name\n",
+                &users) == PL_OK);
+    const struct pl_user *bob = pl_users_find(users, PL_BYTES("bob"));
+    const struct pl_user *robot = pl_users_find(users, PL_BYTES("robot"));
+    REQUIRE(bob && robot);
+    CHECK_STR(bob->hash, HASH);
+    REQUIRE((secret = pl_user_secret(bob, PL_SECRET_CRA)));
+    CHECK(pl_bytes_equal(secret->key, PL_BYTES("secret")));
+    CHECK_EQ(bob->attribute_count, 1);
+    CHECK(!robot->hash);
+    CHECK_EQ(robot->secret_count, 2);
+    secret = pl_user_secret(robot, PL_SECRET_KEY);
+    REQUIRE(secret);
+    CHECK(pl_users_find_key(users, PL_SECRET_KEY, secret->bytes, &secret) == robot);
+    CHECK(!pl_users_find_key(users, PL_SECRET_CERTIFICATE, secret->bytes, &secret));
+    CHECK(pl_users_example(users, PL_SECRET_CRA) == pl_user_secret(bob, PL_SECRET_CRA));
+    CHECK(!pl_users_example(users, PL_SECRET_SCRAM));
+    pl_users_free(users);
+    CHECK(is_refused("bob a $wampcra$c2VjcmV0 $wampcra$c2VjcmV0\n", "two secrets of the same"));
+    CHECK(
+        is_refused("bob a $cryptosign$" KEY "\nann a $cryptosign$" KEY "\n", "users:2: this key"));
+    CHECK(is_refused("bob a x=1 $wampcra$c2VjcmV0\n", "expected an argon2id hash, or another"));
+    CHECK(is_refused("bob a " HASH " x=1 $wampcra$c2VjcmV0\n", "expected key=value"));
+}
+
 TEST(an_empty_file_is_a_table_without_users)
 {
     struct pl_users *users;
@@ -200,7 +232,7 @@ TEST(a_file_that_others_may_write_is_refused_and_one_that_they_may_read_is_told)
 static struct pl_user_edit edit_of(const char *name, const char *role, const char *hash)
 {
     return (struct pl_user_edit){
-        .name = pl_bytes_text(name), .role = pl_bytes_text(role), .hash = hash};
+        .name = pl_bytes_text(name), .role = pl_bytes_text(role), .secrets = hash};
 }
 
 TEST(users_are_added_changed_and_removed_and_the_rest_of_the_file_stays)
