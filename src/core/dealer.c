@@ -404,10 +404,12 @@ static void make_reply(struct pl_dealer *d, struct pl_call *call)
     pl_hex_encode(pl_bytes_of(bytes, sizeof bytes), call->reply + 7);
 }
 
+/* Whoever listens to everything is no callee. */
 static bool can_answer(const struct pl_subscription *sub)
 {
     const struct pl_mailbox *mailbox = sub->session->mailbox;
-    return sub->flags & PL_SUB_CAN_REPLY && (!mailbox || !mailbox->is_detached);
+    return sub->flags & PL_SUB_CAN_REPLY && (sub->queue.len || sub->pattern->literal_head) &&
+           (!mailbox || !mailbox->is_detached);
 }
 
 /* The message as those see it whom it asks. */

@@ -248,6 +248,68 @@ class NatsWs(Nats):
     arguments = ("ws",)
 
 
+def _inward(value):
+    """The driver's {"base64": …} are bytes here; outward is the other way."""
+    if isinstance(value, dict):
+        if set(value) == {"base64"}:
+            return decoded(value["base64"])
+        return {key: _inward(item) for key, item in value.items()}
+    return [_inward(item) for item in value] if isinstance(value, list) else value
+
+
+def _outward(value):
+    if isinstance(value, bytes):
+        return {"base64": encoded(value)}
+    if isinstance(value, dict):
+        return {key: _outward(item) for key, item in value.items()}
+    return [_outward(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class Autobahn(NodeClient):
+    """autobahn-js over WebSocket, in one of its serializers; a message's data is its arguments, its
+    kwargs stand in fields."""
+
+    def __init__(self, url, serializer="json", **options):
+        super().__init__("wamp.mjs")
+        try:
+            self.session = self.call("connect", url=url, serializer=serializer, **options)["session"]
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def message_of(line):
+        line.pop("event")
+        return Message(line.pop("topic"), _inward(line.pop("args")),
+                       kwargs=_inward(line.pop("kwargs")), **line)
+
+    def expect(self, name, data, **fields):
+        message = self.next()
+        if (message.name, message.data) != (name, data):
+            raise Failure(f"{self}: got {message}, expected {name!r}, {data!r}")
+        for key, value in fields.items():
+            if message.fields.get(key) != value:
+                raise Failure(f"{self}: {key} is not {value!r} in {message}")
+        return message
+
+    def subscribe(self, topic, **options):
+        self.call("subscribe", topic=topic, options=options)
+
+    def publish(self, topic, *args, options=None, **kwargs):
+        self.call("publish", topic=topic, args=_outward(args), kwargs=_outward(kwargs),
+                  options=options or {})
+
+    def register(self, procedure, kind="echo", options=None, **answer):
+        """kind: echo, error (uri=), silent, progress (parts=)."""
+        self.call("register", procedure=procedure, answer={"kind": kind, **answer},
+                  options=options or {})
+
+    def ask(self, procedure, *args, options=None, **kwargs):
+        """{args, kwargs, parts}; Refused has the error's URI as text, its arguments as code."""
+        return _inward(self.call("call", procedure=procedure, args=_outward(args),
+                                 kwargs=_outward(kwargs), options=options or {}))
+
+
 class IoRedis(NodeClient):
     """ioredis; address is (host, port). options are its own: username, password, db, ca …"""
 

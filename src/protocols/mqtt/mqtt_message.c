@@ -3,6 +3,7 @@
  * wire form. A plain message is its fixed header, its topic (the subject with two bytes swapped)
  * and its payload; everything else is off the quick path.
  */
+#include "base/text.h"
 #include "protocols/mqtt/mqtt_translate.h"
 
 static bool is_retain_told(const struct pl_message *m, uint64_t look)
@@ -23,16 +24,29 @@ static bool is_sendable(struct pl_bytes text)
     return text.len <= MQTT_TEXT_MAX && pl_mqtt_text_is_valid(text);
 }
 
+static bool has_header(const struct pl_properties *from, struct pl_bytes name)
+{
+    for (uint32_t i = 0; i < from->header_count; i++)
+        if (pl_bytes_equal(from->headers[i].name, name))
+            return true;
+    return false;
+}
+
 static enum pl_err take_headers(struct pl_arena *arena, const struct pl_properties *from,
     const struct mqtt_delivery *d, const struct pl_message *m, struct mqtt_properties *p)
 {
-    struct pl_header *users = pl_arena_alloc(arena, (from->header_count + 1) * sizeof *users);
+    enum { OWN_MAX = 3 };
+    struct pl_header *users = pl_arena_alloc(arena, (from->header_count + OWN_MAX) * sizeof *users);
     if (!users)
         return PL_NO_MEMORY;
     p->users = users;
     for (uint32_t i = 0; i < from->header_count; i++)
         if (is_sendable(from->headers[i].name) && is_sendable(from->headers[i].value))
             users[p->user_count++] = from->headers[i];
+    if (from->error.len && is_sendable(from->error) && !has_header(from, PL_BYTES(MQTT_ERROR)))
+        users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_ERROR), from->error};
+    if (from->is_progress && !has_header(from, PL_BYTES(MQTT_PROGRESS)))
+        users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_PROGRESS), PL_BYTES("true")};
     if (d->look & MQTT_LOOK_CURSOR && m->offset) {
         char *text = pl_arena_alloc(arena, PL_CURSOR_TEXT_MAX);
         if (!text)
@@ -50,7 +64,8 @@ static enum pl_err fill_properties(struct pl_arena *arena, const struct pl_messa
 {
     static const struct pl_properties none = {.expires_ms = PL_NEVER};
     const struct pl_properties *from = m->properties ? m->properties : &none;
-    if (m->format != PL_FORMAT_BYTES)
+    bool is_text = m->format == PL_FORMAT_TEXT || m->format == PL_FORMAT_JSON;
+    if (is_text || (m->format >= PL_FORMAT_ARGUMENTS && pl_utf8_is_valid(pl_message_plain(m))))
         MQTT_SET(p, payload_format, 1);
     if (from->expires_ms != PL_NEVER)
         MQTT_SET(p, message_expiry, rest_s(from->expires_ms, d->now_ms));
@@ -70,7 +85,8 @@ static enum pl_err fill_properties(struct pl_arena *arena, const struct pl_messa
         MQTT_SET(p, subscription_id, (uint32_t)(d->look >> MQTT_LOOK_ID_SHIFT));
     if (d->alias)
         MQTT_SET(p, topic_alias, d->alias);
-    if (!from->header_count && !(d->look & MQTT_LOOK_CURSOR))
+    if (!from->header_count && !from->error.len && !from->is_progress &&
+        !(d->look & MQTT_LOOK_CURSOR))
         return PL_OK;
     return take_headers(arena, from, d, m, p);
 }
@@ -87,7 +103,7 @@ static enum pl_err encode_rich(
     packet.qos = pl_mqtt_look_qos(d->look, m);
     packet.retain = is_retain_told(m, d->look);
     packet.packet_id = d->packet_id;
-    packet.payload = m->payload;
+    packet.payload = pl_message_plain(m);
     packet.topic = PL_NO_BYTES;
     bool is_5 = d->look & MQTT_LOOK_5;
     enum pl_err err = PL_OK;
@@ -118,13 +134,14 @@ static bool is_plain(const struct pl_message *m, const struct mqtt_delivery *d)
 enum pl_err pl_mqtt_encode_message(
     struct pl_writer *w, const struct pl_message *m, const struct mqtt_delivery *d)
 {
-    uint64_t len = 2 + m->subject.len + m->payload.len + 5;
+    struct pl_bytes payload = pl_message_plain(m);
+    uint64_t len = 2 + m->subject.len + payload.len + 5;
     if (m->subject.len > MQTT_TEXT_MAX || len > MQTT_LENGTH_MAX)
         return PL_TOO_LARGE;
     if (!is_plain(m, d))
         return encode_rich(w, m, d);
     uint8_t qos = pl_mqtt_look_qos(d->look, m);
-    uint32_t body = (uint32_t)(2 + m->subject.len + (qos ? 2 : 0) + m->payload.len);
+    uint32_t body = (uint32_t)(2 + m->subject.len + (qos ? 2 : 0) + payload.len);
     bool is_5 = d->look & MQTT_LOOK_5;
     body += is_5;
     uint8_t *at = pl_writer_room(w, 1 + pl_mqtt_length_size(body) + (size_t)body);
@@ -141,7 +158,7 @@ enum pl_err pl_mqtt_encode_message(
     }
     if (is_5)
         *at++ = 0;
-    if (m->payload.len)
-        memcpy(at, m->payload.data, m->payload.len);
+    if (payload.len)
+        memcpy(at, payload.data, payload.len);
     return PL_OK;
 }

@@ -243,6 +243,14 @@ static enum pl_err take_headers(
         n++;
     out->headers = headers;
     out->header_count = n;
+    /* What an answer says of itself. The properties stay, so that they come through as they were.
+     */
+    for (uint32_t i = 0; i < n; i++) {
+        if (pl_bytes_equal(headers[i].name, PL_BYTES(MQTT_ERROR)) && !out->error.len)
+            out->error = headers[i].value;
+        else if (pl_bytes_equal(headers[i].name, PL_BYTES(MQTT_PROGRESS)))
+            out->is_progress = pl_bytes_equal(headers[i].value, PL_BYTES("true"));
+    }
     return PL_OK;
 }
 

@@ -10,6 +10,10 @@
 
 extern const struct pl_escape_rules pl_mqtt_escape_rules;
 
+/* User properties of an answer: the name of an error; "true": more answers follow. */
+#define MQTT_ERROR    "parley-error"
+#define MQTT_PROGRESS "parley-progress"
+
 /*
  * The subject that a topic name means, in arena memory. PL_BAD_NAME: wildcards, control bytes,
  * non-characters or nothing; PL_MALFORMED: not UTF-8, or U+0000; PL_NO_MEMORY.

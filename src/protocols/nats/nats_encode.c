@@ -21,23 +21,24 @@ uint64_t nats_form(struct pl_bytes sid, bool has_headers)
 static enum pl_err write_frame(struct pl_writer *w, const struct nats_sub *sub,
     const struct pl_message *m, struct pl_bytes subject, struct pl_bytes reply, uint64_t now_ms)
 {
-    if (m->payload.len > PL_NATS_SIZE_MAX)
+    struct pl_bytes payload = pl_message_plain(m);
+    if (payload.len > PL_NATS_SIZE_MAX)
         return PL_TOO_LARGE;
-    if (!sub->has_headers || !m->properties) {
-        pl_nats_write_msg(w, subject, nats_sub_sid(sub), reply, m->payload);
+    if (!sub->has_headers || !m->properties || !nats_headers_has(m->properties)) {
+        pl_nats_write_msg(w, subject, nats_sub_sid(sub), reply, payload);
         return w->err;
     }
     size_t head = nats_headers_size(m->properties, now_ms);
     if (!head)
         return PL_NO_MEMORY;
-    if (head + m->payload.len > PL_NATS_SIZE_MAX)
+    if (head + payload.len > PL_NATS_SIZE_MAX)
         return PL_TOO_LARGE;
     pl_nats_write_hmsg_line(
-        w, subject, nats_sub_sid(sub), reply, (uint32_t)head, (uint32_t)(head + m->payload.len));
+        w, subject, nats_sub_sid(sub), reply, (uint32_t)head, (uint32_t)(head + payload.len));
     enum pl_err err = nats_headers_write(w, m->properties, now_ms);
     if (err)
         return err;
-    pl_write_bytes(w, m->payload);
+    pl_write_bytes(w, payload);
     pl_write_text(w, "\r\n");
     return w->err;
 }

@@ -6,6 +6,8 @@
  *     Correlation-Data: …       correlation, where it is printable ASCII
  *     Correlation-Data-Base64:  correlation, where it is not
  *     Nats-TTL: 90 or 1m30s     expiry; written in seconds, rounded up
+ *     Nats-Service-Error: …     it is an error; also a header in the list, as it came
+ *     Parley-Progress: true     more answers follow; the same
  *     anything else             the list of headers, in its order
  *
  * Names are told apart by case, as NATS' clients do. Headers of other protocols can hold what a
@@ -31,6 +33,9 @@ static const struct pl_escape_rules value_rules = {
 #define CORRELATION        "Correlation-Data"
 #define CORRELATION_BASE64 "Correlation-Data-Base64"
 #define TTL                "Nats-TTL"
+#define ERROR              "Nats-Service-Error"
+#define ERROR_CODE         "Nats-Service-Error-Code"
+#define PROGRESS           "Parley-Progress"
 
 /* text, its escapes resolved; as it is if that is not possible. */
 static enum pl_err unescape(const struct pl_escape_rules *rules, struct pl_arena *arena,
@@ -136,6 +141,15 @@ static bool take_property(struct pl_properties *p, struct pl_bytes name, struct 
     return false;
 }
 
+/* What an answer says of itself. The headers stay, so that they come through as they were. */
+static void note_answer(struct pl_properties *p, struct pl_bytes name, struct pl_bytes value)
+{
+    if (pl_bytes_equal(name, PL_BYTES(ERROR)) && !p->error.len)
+        p->error = value;
+    else if (pl_bytes_equal(name, PL_BYTES(PROGRESS)))
+        p->is_progress = pl_bytes_equal(value, PL_BYTES("true"));
+}
+
 static size_t count_lines(struct pl_bytes block)
 {
     size_t count = 0;
@@ -170,8 +184,10 @@ enum pl_err nats_headers_decode(struct pl_bytes block, uint64_t now_ms, struct p
         if (unescape(&name_rules, arena, name, &name) ||
             unescape(&value_rules, arena, value, &value))
             return PL_NO_MEMORY;
-        if (!take_property(p, name, value, now_ms, arena))
-            headers[p->header_count++] = (struct pl_header){name, value};
+        if (take_property(p, name, value, now_ms, arena))
+            continue;
+        headers[p->header_count++] = (struct pl_header){name, value};
+        note_answer(p, name, value);
     }
     *out = p;
     return PL_OK;
@@ -247,6 +263,41 @@ static void put_correlation(struct sink *sink, struct pl_bytes correlation)
     put(sink, PL_BYTES("\r\n"));
 }
 
+static bool has_header(const struct pl_properties *p, struct pl_bytes name)
+{
+    for (uint32_t i = 0; i < p->header_count; i++)
+        if (pl_bytes_equal(p->headers[i].name, name))
+            return true;
+    return false;
+}
+
+/* As a NATS service says it: a text and a number, as HTTP has them. */
+static void put_error(struct sink *sink, const struct pl_properties *p)
+{
+    static const struct {
+        const char *uri, *code;
+    } codes[] = {
+        {"wamp.error.invalid_argument", "400"},
+        {"wamp.error.not_authorized", "403"},
+        {"wamp.error.no_such_procedure", "404"},
+        {"wamp.error.no_available_callee", "503"},
+        {"wamp.error.timeout", "504"},
+    };
+    const char *code = "500";
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++)
+        if (pl_bytes_equal(p->error, pl_bytes_text(codes[i].uri)))
+            code = codes[i].code;
+    put_header(sink, PL_BYTES(ERROR), p->error);
+    if (!has_header(p, PL_BYTES(ERROR_CODE)))
+        put_header(sink, PL_BYTES(ERROR_CODE), pl_bytes_text(code));
+}
+
+bool nats_headers_has(const struct pl_properties *p)
+{
+    return p->header_count || p->content_type.len || p->correlation.len || p->error.len ||
+           p->is_progress || p->expires_ms != PL_NEVER;
+}
+
 static void put_block(struct sink *sink, const struct pl_properties *p, uint64_t now_ms)
 {
     uint32_t i = 0;
@@ -267,6 +318,10 @@ static void put_block(struct sink *sink, const struct pl_properties *p, uint64_t
         size_t n = pl_format_decimal(digits, (left_ms + 999) / 1000);
         put_header(sink, PL_BYTES(TTL), pl_bytes_of(digits, n));
     }
+    if (p->error.len && !has_header(p, PL_BYTES(ERROR)))
+        put_error(sink, p);
+    if (p->is_progress && !has_header(p, PL_BYTES(PROGRESS)))
+        put_header(sink, PL_BYTES(PROGRESS), PL_BYTES("true"));
     for (; i < p->header_count; i++)
         put_header(sink, p->headers[i].name, p->headers[i].value);
     put(sink, PL_BYTES("\r\n"));

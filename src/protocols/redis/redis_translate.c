@@ -42,7 +42,8 @@ static enum pl_err encode_as(unsigned resp, const struct pl_subscription *sub,
         {(const uint8_t *)"pmessage", 8}, {(const uint8_t *)"smessage", 8}};
     enum pl_redis_kind kind = pl_redis_form_kind(sub->form);
     const struct pl_bytes *pattern = kind == PL_REDIS_PATTERN ? name_of(sub) : NULL;
-    pl_resp_write_message(w, resp, words[kind], pattern, message->subject, message->payload);
+    pl_resp_write_message(
+        w, resp, words[kind], pattern, message->subject, pl_message_plain(message));
     return w->err;
 }
 

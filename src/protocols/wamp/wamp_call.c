@@ -85,18 +85,32 @@ void wamp_on_cancel(struct wamp_session *s, const struct pl_wamp *m)
             s->wl, PL_WAMP_CANCEL, m->ids[0], "wamp.error.invalid_argument", "unknown mode");
 }
 
+/* An error of another protocol may be any text: then that is the error's argument, if it has none
+ * of its own. */
+static bool is_uri(struct pl_bytes error)
+{
+    struct pl_arena arena = {0};
+    struct pl_bytes subject;
+    bool is_good = wamp_uri_decode(&arena, error, false, &subject) == PL_OK;
+    pl_arena_done(&arena);
+    return is_good;
+}
+
 /* The callee's error, with its arguments. */
 static void send_callee_error(struct wamp_session *s, const struct pl_result *result)
 {
-    const struct pl_message *m = result->message;
+    const struct pl_properties *p = result->message->properties;
+    const struct pl_message text = {.payload = p->error, .format = PL_FORMAT_TEXT};
+    bool has_uri = is_uri(p->error);
+    const struct pl_message *m = has_uri || result->message->payload.len ? result->message : &text;
     struct wamp_out o;
     wamp_send_begin(&o, s->wl, PL_WAMP_ERROR);
     pl_put_natural(&o.v, PL_WAMP_CALL);
     pl_put_natural(&o.v, result->token);
     pl_put_dict(&o.v);
-    wamp_put_headers(&o.v, m->properties);
+    wamp_put_headers(&o.v, p);
     pl_put_end(&o.v);
-    pl_put_string(&o.v, m->properties->error);
+    pl_put_string(&o.v, has_uri ? p->error : PL_BYTES("wamp.error.runtime_error"));
     if (wamp_send_end_payload(&o, m, wamp_options(s->wl)->plain) == PL_TOO_LARGE)
         wamp_send_err(s->wl, PL_WAMP_CALL, result->token, PL_TOO_LARGE);
 }

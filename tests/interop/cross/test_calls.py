@@ -1,0 +1,191 @@
+"""Calls: procedures of WAMP asked by other protocols, and responders of these asked by WAMP."""
+
+import subprocess
+
+from clients import Autobahn, MqttJs, Nats, Refused
+from harness import SANITIZER_OPTIONS, TIMEOUT, Failure, equal, holds, os
+
+SECONDS_MAX = 120
+
+
+def _wamp(server, serializer="json"):
+    return Autobahn(server.url("ws", "shared"), serializer)
+
+
+def _mqtt5(server):
+    return MqttJs(server.url("mqtt", "mqtt"), protocolVersion=5)
+
+
+def _nats(server):
+    return Nats(server.url("nats", "nats"))
+
+
+def _refusal(ask, *arguments, **options):
+    """(URI, arguments) of the error that a call ends with."""
+    try:
+        answer = ask(*arguments, **options)
+    except Refused as refused:
+        return refused.text, refused.code
+    raise Failure(f"it was answered: {answer}")
+
+
+def _command(server, *arguments):
+    done = subprocess.run(
+        [server.binary, "request", *arguments], capture_output=True, timeout=TIMEOUT * 2, check=False,
+        env={**os.environ, **SANITIZER_OPTIONS, "PARLEY_URL": server.url("nats", "nats")})
+    return done.returncode, done.stdout
+
+
+# ---- A procedure of WAMP, asked by everyone ----
+
+def one_procedure_answers_nats_mqtt_the_command_line_and_wamp_in_each_serializer(server):
+    with _wamp(server) as callee, _nats(server) as nats, _mqtt5(server) as mqtt:
+        callee.register("one.procedure")
+        equal(nats.request("one.procedure", "hello").data, b"hello")
+        equal(nats.request("one.procedure", '{"a": [1, 2.5]}').data, b'{"a":[1,2.5]}')
+        equal(mqtt.request("one/procedure", "from mqtt", "answers/one").data, b"from mqtt")
+        equal(_command(server, "one.procedure", "from a shell", "--raw"), (0, b"from a shell\n"))
+        for serializer in ("json", "msgpack", "cbor"):
+            with _wamp(server, serializer) as caller:
+                answer = caller.ask("one.procedure", "x", 7, b"\x00\xff", named=True)
+                equal(answer["args"], ["x", 7, b"\x00\xff"])
+                equal(answer["kwargs"], {"named": True})
+
+
+def correlation_data_comes_back_from_a_procedure(server):
+    with _wamp(server) as callee, _mqtt5(server) as mqtt:
+        callee.register("correlated.procedure")
+        reply = mqtt.request("correlated/procedure", "x", "answers/correlated")
+        holds("correlationData" in reply.properties, "correlation data came back")
+
+
+def an_error_of_a_procedure_is_told_in_each_protocols_words(server):
+    with _wamp(server) as callee, _wamp(server, "cbor") as caller, _nats(server) as nats, \
+            _mqtt5(server) as mqtt:
+        callee.register("bad.procedure", "error", uri="com.example.error.bad")
+        uri, said = _refusal(caller.ask, "bad.procedure", "why")
+        equal((uri, said["args"]), ("com.example.error.bad", ["why"]))
+        reply = nats.request("bad.procedure", "why")
+        equal(dict(reply.headers), {"Nats-Service-Error": "com.example.error.bad",
+                                    "Nats-Service-Error-Code": "500"})
+        equal(reply.data, b"why")
+        reply = mqtt.request("bad/procedure", "why", "answers/bad")
+        equal(reply.properties["userProperties"]["parley-error"], "com.example.error.bad")
+        equal(reply.data, b"why")
+
+
+def a_callee_that_leaves_ends_the_call_of_each_protocol(server):
+    with _nats(server) as nats, _wamp(server, "msgpack") as caller:
+        with _wamp(server) as callee:
+            callee.register("leaving.procedure", "silent")
+            call = caller.begin("call", procedure="leaving.procedure")
+            callee.event("invocation")
+            request = nats.begin("request", subject="leaving.procedure", data="", timeout=20000)
+            callee.event("invocation")
+        equal(_refusal(caller.finish, call)[0], "wamp.error.canceled")
+        headers = dict(nats.finish(request)["reply"]["headers"])
+        equal(headers["Nats-Service-Error"], "wamp.error.canceled")
+
+
+def progress_reaches_a_nats_requester_that_asks_for_it(server):
+    with _wamp(server) as callee, _nats(server) as nats, _mqtt5(server) as mqtt:
+        callee.register("slow.procedure", "progress", parts=["a", "b"])
+        nats.subscribe("_INBOX.progress.1")
+        nats.publish("slow.procedure", "end", reply="_INBOX.progress.1",
+                     headers=[["Parley-Receive-Progress", "true"]])
+        for part in ("a", "b"):
+            equal(nats.expect("_INBOX.progress.1", part).headers, [["Parley-Progress", "true"]])
+        equal(nats.expect("_INBOX.progress.1", "end").headers, [])
+        mqtt.subscribe("parts/of/it")
+        mqtt.publish("slow/procedure", "end", properties={
+            "responseTopic": "parts/of/it", "userProperties": {"Parley-Receive-Progress": "true"}})
+        for part in ("a", "b"):
+            equal(mqtt.expect("parts/of/it", part).properties["userProperties"],
+                  {"parley-progress": "true"})
+        holds("userProperties" not in mqtt.expect("parts/of/it", "end").properties, "it is the end")
+        equal(nats.request("slow.procedure", "alone").data, b"alone")
+
+
+# ---- Responders of NATS and MQTT, asked by WAMP ----
+
+def a_nats_responder_answers_a_call(server):
+    with _nats(server) as responder, _wamp(server) as caller, _wamp(server, "msgpack") as other:
+        responder.respond("nats.service", prefix="did ")
+        equal(caller.ask("nats.service", "one")["args"], ["did one"])
+        equal(other.ask("nats.service", "two")["args"], ["did two"])
+        responder.respond("nats.json")
+        equal(caller.ask("nats.json", {"a": 1})["args"], [{"a": 1}])
+        equal(caller.ask("nats.json", 1, 2, k=3), {"args": [1, 2], "kwargs": {"k": 3}, "parts": []})
+        equal(caller.ask("nats.json")["args"], [])
+
+
+def a_queue_group_answers_each_call_once(server):
+    with _nats(server) as one, _mqtt5(server) as two, _wamp(server) as caller:
+        one.respond("group.>", queue="workers", prefix="nats ")
+        two.respond("$share/workers/group/#", prefix="mqtt ")
+        answers = [caller.ask("group.work", str(i))["args"][0] for i in range(20)]
+        for i, answer in enumerate(answers):
+            holds(answer in (f"nats {i}", f"mqtt {i}"), answer)
+
+
+def an_mqtt_5_responder_answers_a_call(server):
+    with _mqtt5(server) as responder, _wamp(server, "cbor") as caller:
+        responder.respond("mqtt/service", prefix="did ")
+        equal(caller.ask("mqtt.service", "it")["args"], ["did it"])
+
+
+def an_error_of_a_responder_is_an_error_of_the_call(server):
+    with _nats(server) as nats, _mqtt5(server) as mqtt, _wamp(server) as caller:
+        nats.subscribe("nats.bad")
+        for header, uri, args in (("com.example.bad", "com.example.bad", ["body"]),
+                                  ("no such thing", "wamp.error.runtime_error", ["body"])):
+            answer = caller.begin("call", procedure="nats.bad", args=["x"])
+            nats.publish(nats.next().reply, "body", headers=[
+                ["Nats-Service-Error", header], ["Nats-Service-Error-Code", "400"]])
+            uri_told, said = _refusal(caller.finish, answer)
+            equal((uri_told, said["args"]), (uri, args))
+        mqtt.subscribe("mqtt/bad")
+        answer = caller.begin("call", procedure="mqtt.bad", args=["x"])
+        mqtt.publish(mqtt.next().properties["responseTopic"], "", properties={
+            "userProperties": {"parley-error": "com.example.worse"}})
+        equal(_refusal(caller.finish, answer)[0], "com.example.worse")
+
+
+def progress_of_a_nats_responder_reaches_the_caller(server):
+    with _nats(server) as nats, _wamp(server) as caller:
+        nats.subscribe("nats.slow")
+        answer = caller.begin("call", procedure="nats.slow", options={"receive_progress": True})
+        request = nats.next()
+        equal(request.headers, [["Parley-Receive-Progress", "true"]])
+        for part in ("a", "b"):
+            nats.publish(request.reply, part, headers=[["Parley-Progress", "true"]])
+        nats.publish(request.reply, "end")
+        done = caller.finish(answer)
+        equal((done["parts"], done["args"]), (["a", "b"], ["end"]))
+
+
+def a_responder_that_says_nothing_is_a_timeout(server):
+    with _nats(server) as nats, _wamp(server) as caller:
+        nats.subscribe("nats.silent")
+        equal(_refusal(caller.ask, "nats.silent", options={"timeout": 50})[0], "wamp.error.timeout")
+        # Too late is nobody's business.
+        nats.publish(nats.next().reply, "late")
+        nats.respond("nats.lively")
+        equal(caller.ask("nats.lively", "x")["args"], ["x"])
+
+
+def nobody_there_is_told_at_once(server):
+    with _nats(server) as tap, _wamp(server) as caller, _nats(server) as nats:
+        tap.subscribe(">")
+        equal(_refusal(caller.ask, "nobody.here")[0], "wamp.error.no_such_procedure")
+        holds(tap.messages.empty(), "whoever listens to everything is not asked")
+        caller.register("somebody.here")
+        equal(nats.request("somebody.here", "x").data, b"x")
+
+
+def an_answer_comes_from_nobody_but_the_one_who_was_asked(server):
+    with _wamp(server) as callee, _nats(server) as nats, _nats(server) as other:
+        callee.register("mine.alone")
+        other.subscribe("mine.alone")
+        equal(nats.request("mine.alone", "x").data, b"x")
+        holds(not other.next().reply, "a subscriber hears the request without where to answer")
