@@ -121,7 +121,7 @@ struct pl_auth_principal {
     struct pl_bytes secret;            /* WAMP-CRA: the key of the HMAC */
     struct pl_bytes salt;              /* WAMP-CRA, SCRAM */
     uint64_t iterations, key_len, memory_kib;    /* 0: the standard's */
-    struct pl_bytes kdf, stored_key, server_key; /* SCRAM: keys in base64 */
+    struct pl_bytes kdf, stored_key, server_key; /* SCRAM: keys in base64 or hex */
     struct pl_bytes public_key;                  /* cryptosign: hex */
     const struct pl_attribute *attributes;       /* "authextra.X" is told to the client */
     uint32_t attribute_count;

@@ -124,10 +124,13 @@ enum pl_err pl_auth_exchange_set_secret(struct pl_auth_exchange *exchange,
     return secret ? copy_secret(exchange, secret) : set_fake(exchange, auth, users);
 }
 
+/* Base64, or hex. */
 static bool decode_key(struct pl_bytes text, uint8_t out[PL_KEY_LEN])
 {
     uint8_t bytes[64];
     size_t len;
+    if (pl_hex_decode_key(text, out))
+        return true;
     if (text.len > 44 || pl_base64_decode(text, false, bytes, &len) || len != PL_KEY_LEN)
         return false;
     memcpy(out, bytes, PL_KEY_LEN);

@@ -12,7 +12,11 @@
 
 bool pl_config_has_auth(const struct pl_config *config)
 {
-    return config->auth.users[0] || config->auth.jwt.keys.count;
+    bool has_auth =
+        config->auth.users[0] || config->auth.jwt.keys.count || config->wamp.authenticator[0];
+    for (uint32_t i = 0; i < config->realms.count; i++)
+        has_auth |= config->realms.items[i].authenticator[0] != 0;
+    return has_auth;
 }
 
 const char *pl_config_anonymous_role(

@@ -196,6 +196,25 @@ static void on_counted_login(const struct pl_login *login, const struct pl_login
     answer_login(hold->port, hold, login, answer);
 }
 
+static void ask(
+    const struct pl_login *login, struct pl_port *port, struct pl_auth_question *question)
+{
+    const struct pl_session *session = login->session;
+    pl_caller_ask(
+        port->server, session->asked_realm ? session->asked_realm : port->realm, question);
+}
+
+static void on_ask(const struct pl_login *login, struct pl_auth_question *question)
+{
+    ask(login, login->context, question);
+}
+
+static void on_counted_ask(const struct pl_login *login, struct pl_auth_question *question)
+{
+    const struct pl_user_hold *hold = login->context;
+    ask(login, hold->port, question);
+}
+
 void pl_login_hook(
     void *context, struct pl_session *session, const struct pl_credentials *shown, uint64_t token)
 {
@@ -226,6 +245,8 @@ void pl_login_hook(
         login.done = on_counted_login;
         login.context = hold;
     }
+    if (pl_caller_has(server, session->asked_realm ? session->asked_realm : port->realm))
+        login.ask = login.done == on_login ? on_ask : on_counted_ask;
     login.exchange = session->exchange;
     session->exchange = NULL;
     session->challenge = NULL;

@@ -186,6 +186,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
     if (!err)
         err = pl_ports_open(server, diag);
     if (!err)
+        err = pl_callers_open(server);
+    if (!err)
         err = pl_metas_open(server);
     return err ? err : pl_probe_open(server);
 }
@@ -337,7 +339,7 @@ static bool have_all_left(const struct pl_server *server)
         if (stats.sessions)
             return false;
     }
-    return true;
+    return !atomic_load(&server->asking);
 }
 
 /* Until it is true, at most that long, or another signal says that someone is in a hurry. */
@@ -395,6 +397,7 @@ static void close_all(struct pl_server *server, bool is_running)
         pl_realm_free(server->realms[i]);
     if (may_free) {
         pl_metas_free(server);
+        pl_callers_free(server);
         server->probe = pl_probe_free(server->probe);
         pl_shards_free(server);
     }

@@ -38,6 +38,7 @@ struct pl_place;
 struct pl_probe;
 struct pl_sys;
 struct pl_user_hold;
+struct pl_wamp_asker;
 
 /* A thread with its reactor, worker and connections. All but the atomics is its own. */
 struct pl_shard {
@@ -115,8 +116,10 @@ struct pl_server {
     uint32_t admin_count;
     bool admin_is_skipped;
     struct pl_user_counts users;
-    struct pl_probe *probe;      /* /readyz */
-    struct pl_wamp_meta **metas; /* owned array, one per realm; NULL: none */
+    struct pl_probe *probe;        /* /readyz */
+    struct pl_wamp_meta **metas;   /* owned array, one per realm; NULL: none */
+    struct pl_wamp_asker **askers; /* the same */
+    atomic_uint asking;            /* questions to dynamic authenticators without an answer */
     struct pl_sys *sys;
     struct pl_log_limit logs;
     atomic_size_t queued; /* bytes that wait for clients, in all shards */
@@ -199,6 +202,15 @@ struct pl_probe *pl_probe_free(struct pl_probe *probe);
  * sessions are ended. */
 PL_MUST_USE enum pl_err pl_metas_open(struct pl_server *server);
 void pl_metas_free(struct pl_server *server);
+
+/* caller.c: dynamic authenticators, and the sessions that call them, as those of meta.c. */
+PL_MUST_USE enum pl_err pl_callers_open(struct pl_server *server);
+void pl_callers_free(struct pl_server *server);
+/* Has this realm one? */
+bool pl_caller_has(const struct pl_server *server, const struct pl_realm *realm);
+/* Any thread: asks that of the realm, and tells auth what it says. */
+void pl_caller_ask(
+    struct pl_server *server, const struct pl_realm *realm, struct pl_auth_question *question);
 
 /* sys.c. On the home shard, every second. */
 PL_MUST_USE struct pl_sys *pl_sys_new(void);
