@@ -65,7 +65,7 @@ static bool read_mode(const struct pl_value *options, enum pl_cancel *out)
     static const char *const modes[] = {"skip", "kill", "killnowait"};
     struct pl_value value;
     *out = PL_CANCEL_KILL_NO_WAIT;
-    if (!pl_value_find(options, "mode", &value))
+    if (!wamp_option(options, "mode", &value))
         return true;
     for (int mode = 0; mode < 3; mode++)
         if (pl_value_is(&value, modes[mode])) {

@@ -46,7 +46,7 @@ static bool read_policy(const struct pl_value *options, uint8_t *out)
     static const char *const policies[] = {"single", "roundrobin", "random", "first", "last"};
     struct pl_value value;
     *out = PL_INVOKE_SINGLE;
-    if (!pl_value_find(options, "invoke", &value))
+    if (!wamp_option(options, "invoke", &value))
         return true;
     for (size_t i = 0; i < sizeof policies / sizeof *policies; i++)
         if (pl_value_is(&value, policies[i])) {
@@ -65,9 +65,7 @@ static uint8_t read_flags(const struct wamp_session *s, const struct pl_value *o
                              ? PL_CALLEE_KEEPS_TIME
                              : 0) |
                      (f->call_canceling ? PL_CALLEE_CAN_CANCEL : 0) |
-                     /* Clients take parts without saying so; those that do not would be asked
-                      * for nothing else. */
-                     (f->progressive_invocations || (!is_strict && f->progressive_results)
+                     (f->progressive_invocations || (!is_strict && f->unsaid_parts)
                              ? PL_CALLEE_TAKES_PARTS
                              : 0) |
                      (pl_value_flag(options, "disclose_caller") ? PL_CALLEE_WANTS_CALLER : 0));
@@ -80,7 +78,7 @@ static const char *check_options(struct wamp_session *s, const struct pl_wamp *m
     struct pl_value value;
     *out_match = WAMP_EXACT;
     *out_text = NULL;
-    if (pl_value_find(&m->details, "match", &value) && !wamp_match_parse(&value, out_match)) {
+    if (wamp_option(&m->details, "match", &value) && !wamp_match_parse(&value, out_match)) {
         *out_text = "unknown match";
         return "wamp.error.invalid_argument";
     }

@@ -27,6 +27,20 @@ static bool role(const struct pl_value *details, const char *name, struct pl_val
     return true;
 }
 
+/* wampy takes a call's parts without announcing it. To others a second INVOCATION of a request is a
+ * violation (autobahn-python), or another call (autobahn-js). */
+static bool takes_unsaid_parts(const struct pl_value *details)
+{
+    struct pl_arena arena = {0};
+    struct pl_value agent;
+    struct pl_bytes name = PL_NO_BYTES;
+    bool is_wampy = find(details, "agent", &agent) && agent.kind == PL_VALUE_STRING &&
+                    !pl_value_text(&agent, &arena, &name) &&
+                    pl_bytes_starts(name, PL_BYTES("Wampy.js"));
+    pl_arena_done(&arena);
+    return is_wampy;
+}
+
 /* False: it has none of the roles that a client can have. */
 static bool read_features(const struct pl_value *details, struct wamp_features *f)
 {
@@ -44,6 +58,7 @@ static bool read_features(const struct pl_value *details, struct wamp_features *
         .progressive_results = pl_value_flag(&callee, "progressive_call_results"),
         .progressive_results_caller = pl_value_flag(&caller, "progressive_call_results"),
         .progressive_invocations = pl_value_flag(&callee, "progressive_call_invocations"),
+        .unsaid_parts = takes_unsaid_parts(details),
         .registration_revocation = pl_value_flag(&callee, "registration_revocation"),
     };
     return is_subscriber || is_publisher || is_caller || is_callee;

@@ -72,7 +72,7 @@ struct wamp_link {
 /* What the client said it can, as far as anyone asks. */
 struct wamp_features {
     bool publisher_identification, caller_identification, call_canceling, call_timeout,
-        progressive_results, progressive_results_caller, progressive_invocations,
+        progressive_results, progressive_results_caller, progressive_invocations, unsaid_parts,
         subscription_revocation, registration_revocation;
 };
 
@@ -129,6 +129,15 @@ struct wamp_session {
 static inline const struct pl_wamp_options *wamp_options(const struct wamp_link *wl)
 {
     return wl->link.config->options ? wl->link.config->options : &pl_wamp_options_default;
+}
+
+/* An option of a word or number. Null is none, as clients write what they leave out; and so is
+ * binary: JavaScript's undefined is an extension in MessagePack. */
+static inline bool wamp_option(
+    const struct pl_value *options, const char *key, struct pl_value *out)
+{
+    return pl_value_find(options, key, out) && out->kind != PL_VALUE_NULL &&
+           out->kind != PL_VALUE_BINARY;
 }
 
 /* ---- wamp_frame.c ---- */

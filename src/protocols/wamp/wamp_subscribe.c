@@ -98,7 +98,7 @@ static enum pl_err subscribe(struct wamp_session *s, const struct pl_wamp *m)
     struct pl_value value;
     struct pl_bytes uri;
     struct pl_pattern *pattern;
-    if (pl_value_find(&m->details, "match", &value) && !wamp_match_parse(&value, &match))
+    if (wamp_option(&m->details, "match", &value) && !wamp_match_parse(&value, &match))
         return PL_UNSUPPORTED;
     enum pl_err err = pl_value_text(&m->text, arena, &uri);
     if (!err)

@@ -61,7 +61,7 @@ export async function walk(steps, words = []) {
       await within(run(), step, 20_000);
       say({ step, ok: true });
     } catch (error) {
-      const text = error?.stack ?? (typeof error === 'object' ? JSON.stringify(error) : String(error));
+      const text = error?.errorUri ? `${error.stack.split("\n")[0]} ${error.errorUri} ${JSON.stringify(error.argsList)}` : error?.stack ?? (typeof error === 'object' ? JSON.stringify(error) : String(error));
       say({ step, error: text });
     }
   }
