@@ -268,7 +268,8 @@ void pl_auth_begin(struct pl_auth *auth, const struct pl_auth_tables *tables,
             pl_auth_check_anonymous(auth, tables, credentials, login);
             return;
         }
-        if (pl_bytes_equal(name, PL_BYTES("tls")) && credentials->certificate.len &&
+        if (pl_bytes_equal(name, PL_BYTES("tls")) && credentials->is_ambient_allowed &&
+            credentials->certificate.len &&
             pl_users_example(tables->users, PL_SECRET_CERTIFICATE)) {
             check_certificate(auth, tables, credentials, login);
             return;

@@ -67,6 +67,13 @@ struct pl_bytes pl_conn_address(const struct pl_conn *conn);
 /* The peer's port, 0 for a Unix socket. A system call. */
 uint16_t pl_conn_peer_port(const struct pl_conn *conn);
 bool pl_conn_is_tls(const struct pl_conn *conn);
+/* What it showed, and the listener's authority vouches for: DER, lives with conn. Empty: none. */
+struct pl_bytes pl_conn_certificate(const struct pl_conn *conn);
+/* What both ends of its TLS connection know, and nobody between them: tls-unique (RFC 5929,
+ * TLS 1.2) or tls-exporter (RFC 9266). Its length; 0: there is none, or more than cap. */
+enum pl_channel_binding { PL_TLS_UNIQUE, PL_TLS_EXPORTER };
+size_t pl_conn_channel_id(
+    const struct pl_conn *conn, enum pl_channel_binding type, uint8_t *out, size_t cap);
 bool pl_conn_is_websocket(const struct pl_conn *conn);
 /* Bytes that came from and went to the socket. */
 uint64_t pl_conn_bytes_in(const struct pl_conn *conn);

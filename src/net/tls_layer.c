@@ -101,6 +101,35 @@ bool pl_tls_layer_is_ready(const struct pl_tls_layer *tls)
     return tls->is_ready && !tls->is_broken;
 }
 
+struct pl_bytes pl_conn_certificate(const struct pl_conn *conn)
+{
+    unsigned count = 0;
+    const gnutls_datum_t *list =
+        pl_conn_is_tls(conn) && pl_tls_layer_is_ready(conn->layers->tls)
+            ? gnutls_certificate_get_peers(conn->layers->tls->session, &count)
+            : NULL;
+    return list && count ? pl_bytes_of(list[0].data, list[0].size) : PL_NO_BYTES;
+}
+
+size_t pl_conn_channel_id(
+    const struct pl_conn *conn, enum pl_channel_binding type, uint8_t *out, size_t cap)
+{
+    gnutls_datum_t id = {0};
+    if (!pl_conn_is_tls(conn) || !pl_tls_layer_is_ready(conn->layers->tls))
+        return 0;
+    gnutls_session_t session = conn->layers->tls->session;
+    /* tls-unique is not defined for TLS 1.3 (RFC 8446, appendix C.5). */
+    if (type == PL_TLS_UNIQUE && gnutls_protocol_get_version(session) > GNUTLS_TLS1_2)
+        return 0;
+    if (gnutls_session_channel_binding(session,
+            type == PL_TLS_UNIQUE ? GNUTLS_CB_TLS_UNIQUE : GNUTLS_CB_TLS_EXPORTER, &id) < 0)
+        return 0;
+    size_t len = id.size <= cap ? id.size : 0;
+    memcpy(out, id.data, len);
+    gnutls_free(id.data);
+    return len;
+}
+
 static void fail(struct pl_conn *conn, int code)
 {
     struct pl_tls_layer *tls = conn->layers->tls;

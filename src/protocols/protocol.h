@@ -60,6 +60,11 @@ struct pl_link_host {
      * parameter; empty if there is none. Borrowed while the link lives. */
     struct pl_bytes (*request_header)(struct pl_link *link, const char *name);
     struct pl_bytes (*request_query)(struct pl_link *link, const char *name);
+    /* Of a link with TLS: the certificate that the peer showed, DER, and the channel id of that
+     * type
+     * ("tls-unique", "tls-exporter"); its length, 0: none. */
+    struct pl_bytes (*certificate)(struct pl_link *link);
+    size_t (*channel_id)(struct pl_link *link, struct pl_bytes type, uint8_t *out, size_t cap);
 };
 
 /* What a protocol needs to know of its listener and of the configuration; constant, shared. */

@@ -186,6 +186,10 @@ static enum pl_err check_listener(struct checker *c, const struct pl_config_list
         err = refuse(c, "unix_mode", "expected three octal digits such as 0660");
     if (!err && !l->certificate[0] != !l->key[0])
         err = refuse(c, l->key[0] ? "key" : "certificate", "certificate and key go together");
+    if (!err && l->client_ca[0] && l->tls == PL_TLS_OFF)
+        err = refuse(c, "client_ca", "there are certificates with TLS alone");
+    if (!err && l->client_required && !l->client_ca[0])
+        err = refuse(c, "client_required", "name those who vouch for clients, client_ca");
     if (!err && !has_realm(c->config, l->realm))
         err = refuse(c, "realm", "there is no realm %.64s", l->realm);
     if (!err)

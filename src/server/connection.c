@@ -118,6 +118,21 @@ static struct pl_bytes host_request_query(struct pl_link *link, const char *name
     return find_kept(connection_of(link), 'q', name);
 }
 
+static struct pl_bytes host_certificate(struct pl_link *link)
+{
+    return pl_conn_certificate(connection_of(link)->conn);
+}
+
+static size_t host_channel_id(struct pl_link *link, struct pl_bytes type, uint8_t *out, size_t cap)
+{
+    const struct pl_conn *conn = connection_of(link)->conn;
+    if (pl_bytes_equal(type, PL_BYTES("tls-unique")))
+        return pl_conn_channel_id(conn, PL_TLS_UNIQUE, out, cap);
+    if (pl_bytes_equal(type, PL_BYTES("tls-exporter")))
+        return pl_conn_channel_id(conn, PL_TLS_EXPORTER, out, cap);
+    return 0;
+}
+
 static const struct pl_link_host link_host = {
     .resume = host_resume,
     .close = host_close,
@@ -126,6 +141,8 @@ static const struct pl_link_host link_host = {
     .bytes_in = host_bytes_in,
     .request_header = host_request_header,
     .request_query = host_request_query,
+    .certificate = host_certificate,
+    .channel_id = host_channel_id,
 };
 
 /*

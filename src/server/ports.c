@@ -16,9 +16,11 @@ enum { FREE_PORT_TRIES = 16 };
 
 /* ---- TLS ---- */
 
+/* l: whose own it is; NULL: of all others. */
 static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls, const char *cert,
-    const char *key, struct pl_diag *diag)
+    const char *key, const struct pl_config_listener *l, struct pl_diag *diag)
 {
+    bool asks = l && l->client_ca[0];
     char made_cert[4200], made_key[4200];
     enum pl_err err = PL_OK;
     if (!cert[0]) {
@@ -28,9 +30,15 @@ static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls,
         key = made_key;
         err = pl_tls_make_self_signed(cert, key, diag);
     }
-    return err ? err
-               : pl_tls_server_load(
-                     tls, &(struct pl_tls_options){.cert_file = cert, .key_file = key}, diag);
+    const struct pl_tls_options options = {
+        .cert_file = cert,
+        .key_file = key,
+        .ca_file = asks ? l->client_ca : NULL,
+        .client_cert = !asks                ? PL_TLS_NO_CERT
+                       : l->client_required ? PL_TLS_REQUIRE_CERT
+                                            : PL_TLS_REQUEST_CERT,
+    };
+    return err ? err : pl_tls_server_load(tls, &options, diag);
 }
 
 /* By name: after a reload the file may list them in another order. */
@@ -49,11 +57,15 @@ enum pl_err pl_ports_load_tls(
 {
     enum pl_err err = PL_OK;
     if (server->tls)
-        err = load_tls(server, server->tls, config->tls.certificate, config->tls.key, diag);
+        err = load_tls(server, server->tls, config->tls.certificate, config->tls.key, NULL, diag);
     for (uint32_t i = 0; i < server->port_count && !err; i++) {
         const struct pl_config_listener *l = find_listener(config, server->ports[i].config->name);
-        if (l && server->own_tls[i] && l->certificate[0])
-            err = load_tls(server, server->own_tls[i], l->certificate, l->key, diag);
+        if (!l || !server->own_tls[i])
+            continue;
+        bool has_own = l->certificate[0];
+        err =
+            load_tls(server, server->own_tls[i], has_own ? l->certificate : config->tls.certificate,
+                has_own ? l->key : config->tls.key, l, diag);
     }
     return err;
 }
@@ -65,8 +77,8 @@ static enum pl_err make_tls(struct pl_server *server)
         return PL_NO_MEMORY;
     for (uint32_t i = 0; i < server->port_count; i++) {
         struct pl_port *port = &server->ports[i];
-        struct pl_tls_server **tls =
-            port->config->certificate[0] ? &server->own_tls[i] : &server->tls;
+        bool has_own = port->config->certificate[0] || port->config->client_ca[0];
+        struct pl_tls_server **tls = has_own ? &server->own_tls[i] : &server->tls;
         if (port->config->tls == PL_TLS_OFF)
             continue;
         if (!*tls && !(*tls = pl_tls_server_new()))

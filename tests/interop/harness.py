@@ -417,10 +417,10 @@ class Raw:
         self.ca = ca or getattr(where, "ca", None)
         self.buffer = b""
         if tls:
-            self.start_tls()
+            self.start_tls(None if tls is True else tls)
 
-    def start_tls(self):
-        context = ssl.create_default_context(cafile=self.ca)
+    def start_tls(self, context=None):
+        context = context or ssl.create_default_context(cafile=self.ca)
         self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
 
     def send(self, data):

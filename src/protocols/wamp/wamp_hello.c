@@ -127,6 +127,22 @@ static struct pl_credentials credentials_of(struct wamp_session *s)
     };
 }
 
+/* What its TLS connection says of it. */
+static void show_tls(
+    struct pl_link *link, struct pl_credentials *shown, uint8_t channel_id[PL_CHANNEL_ID_MAX])
+{
+    if (!link->is_tls)
+        return;
+    shown->certificate = link->host->certificate(link);
+    for (uint32_t i = 0; i < shown->extra_count; i++) {
+        if (!pl_bytes_equal(shown->extra[i].name, PL_BYTES("channel_binding")))
+            continue;
+        size_t len =
+            link->host->channel_id(link, shown->extra[i].value, channel_id, PL_CHANNEL_ID_MAX);
+        shown->channel_id = pl_bytes_of(channel_id, len);
+    }
+}
+
 static void log_in(struct wamp_session *s)
 {
     struct pl_bytes methods[METHODS_MAX];
@@ -142,6 +158,8 @@ static void log_in(struct wamp_session *s)
     shown.user = s->authid;
     if (find(&s->details, "authextra", &value))
         shown.extra_count = read_texts(&value, &s->memory, extra, EXTRA_MAX);
+    uint8_t channel_id[PL_CHANNEL_ID_MAX];
+    show_tls(&s->wl->link, &shown, channel_id);
     /* Who asks for no method may have shown a token with the WebSocket's request. */
     if (s->wl->link.is_websocket && !has_method)
         shown.token = pl_link_request_token(&s->wl->link);

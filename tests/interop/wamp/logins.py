@@ -73,6 +73,25 @@ USERS = "\n".join([
 ])
 
 
+def client_certificate(folder, name):
+    """A certificate of the tests' authority for that common name: (file of both, SHA-256 in hex)."""
+    authority = Certificates().ca.parent
+    both = folder / f"{name}.pem"
+
+    def openssl(*words, data=None):
+        return subprocess.run(["openssl", *map(str, words)], check=True, input=data,
+                              stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+
+    key = openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1")
+    both.write_bytes(key)
+    request = openssl("req", "-new", "-key", both, "-subj", f"/O=Tests/CN={name}")
+    certificate = openssl("x509", "-req", "-CA", authority / "ca.pem", "-CAkey",
+                          authority / "ca-key.pem", "-set_serial", "77", "-days", "2", data=request)
+    both.write_bytes(key + certificate)
+    der = openssl("x509", "-outform", "DER", data=certificate)
+    return both, hashlib.sha256(der).hexdigest()
+
+
 class Done:
     """What came of a login: welcome (authid, authrole, authmethod …), or refused, the reason."""
 
@@ -122,7 +141,8 @@ class Peer:
     """A client that says exactly what it is told to, in JSON over WebSocket."""
 
     def __init__(self, server, listener="wamp", **more):
-        self.socket = WebSocket(server, listener, path="/ws", protocol="wamp.2.json", **more)
+        self.socket = WebSocket(server, listener, **{"path": "/ws", "protocol": "wamp.2.json",
+                                                     **more})
         equal(self.socket.status, 101)
 
     def send(self, *message):

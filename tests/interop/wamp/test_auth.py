@@ -6,16 +6,18 @@ import hmac
 import json
 import os
 import pathlib
+import ssl
 import sys
+import tempfile
 import threading
 
 import nacl.signing
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "auth"))
 
-from harness import Raw, Server, equal, holds  # noqa: E402  (after the path)
+from harness import Certificates, Raw, Server, equal, holds  # noqa: E402  (after the path)
 from logins import (PUBLIC_KEY, SEED, USERS, Callee, Peer, argon, autobahn_python,  # noqa: E402
-                    b64, expect, expect_refused, javascript, salted_cra, scram_keys)
+                    b64, client_certificate, expect, expect_refused, javascript, salted_cra, scram_keys)
 from people import HASH, KEY, PASSWORD, token  # noqa: E402
 
 ROLES = {
@@ -261,6 +263,90 @@ def a_login_over_rawsocket_is_the_same(server):
         equal(take(), [4, "ticket", {}])
         send(5, PASSWORD, {})
         equal(take()[2]["authid"], "bob")
+
+
+# ---- TLS ----
+
+class _Secure(Peer):
+    """Over TLS, with a client certificate, or bound to the version that has that channel id."""
+
+    def __init__(self, server, certificate=None, version=None, **more):
+        context = ssl.create_default_context(cafile=server.ca)
+        if certificate:
+            context.load_cert_chain(certificate)
+        if version:
+            context.maximum_version = version
+        super().__init__(server, "secure", tls=context, **more)
+
+
+def _secure(**more):
+    certificates = Certificates()
+    return {
+        "tls": {"certificate": str(certificates.certificate), "key": str(certificates.key)},
+        "listeners": [{"name": "secure", "address": "127.0.0.1", "port": 0, "protocols": ["wamp"],
+                       "websocket": True, "tls": "on", **more}],
+    }
+
+
+def a_client_certificate_is_a_login_by_its_fingerprint_or_its_name():
+    with tempfile.TemporaryDirectory() as folder:
+        known, fingerprint = client_certificate(pathlib.Path(folder), "x9")
+        named, _ = client_certificate(pathlib.Path(folder), "lamp")
+        other, _ = client_certificate(pathlib.Path(folder), "bob")
+        users = USERS + f"lamp9 device $tls${fingerprint}\nlamp device $tls$name\n"
+        config = _config(**_secure(client_ca=str(Certificates().ca)))
+        with Server(config=config, files={**FILES, "users": users}) as server:
+            for file, name in ((known, "lamp9"), (named, "lamp")):
+                with _Secure(server, file) as peer:
+                    details = peer.hello(authmethods=["tls"]).take(2)[2]
+                    equal((details["authid"], details["authmethod"]), (name, "tls"))
+            with _Secure(server, known) as peer:
+                peer.hello(authmethods=["tls"], authid="lamp")
+                peer.expect_abort("wamp.error.authentication_failed")
+            # bob has a password, and no certificate.
+            with _Secure(server, other) as peer:
+                peer.hello(authmethods=["tls"])
+                peer.expect_abort("wamp.error.authentication_failed")
+            with _Secure(server) as peer:
+                equal(peer.hello(authmethods=["tls", "ticket"], authid="bob").take(4)[1], "ticket")
+            # A page of another origin: what comes by itself is not its own.
+            with _Secure(server, known, headers=["Origin: https://evil.example"]) as peer:
+                peer.hello(authmethods=["tls"])
+                peer.expect_abort("wamp.error.no_matching_auth_method")
+
+
+def cryptosign_is_bound_to_the_tls_connection():
+    key = nacl.signing.SigningKey(bytes(range(32)))
+    config = _config(**_secure())
+    with Server(config=config, files=FILES) as server:
+        def begin(peer, binding="tls-unique"):
+            return peer.hello(authmethods=["cryptosign"], authextra={
+                "pubkey": PUBLIC_KEY, "channel_binding": binding}).take(4)[2]
+
+        def answer(peer, challenge, over):
+            message = bytes(a ^ b for a, b in zip(bytes.fromhex(challenge["challenge"]), over))
+            peer.send(5, key.sign(message).signature.hex() + message.hex(), {})
+
+        with _Secure(server, version=ssl.TLSVersion.TLSv1_2) as peer:
+            challenge = begin(peer)
+            equal(challenge["channel_binding"], "tls-unique")
+            mine = peer.socket.socket.get_channel_binding("tls-unique")
+            answer(peer, challenge, hashlib.sha256(mine).digest())
+            equal(peer.take(2)[2]["authid"], "robot")
+        # Signed for another connection, or for none.
+        for over in (hashlib.sha256(mine).digest(), bytes(32)):
+            with _Secure(server, version=ssl.TLSVersion.TLSv1_2) as peer:
+                answer(peer, begin(peer), over)
+                peer.expect_abort("wamp.error.authentication_failed")
+        # TLS 1.3 has no tls-unique, and nobody else's word for it counts.
+        with _Secure(server) as peer:
+            peer.hello(authmethods=["cryptosign"], authextra={
+                "pubkey": PUBLIC_KEY, "channel_binding": "tls-unique"})
+            peer.expect_abort("wamp.error.authentication_failed")
+        expect(autobahn_python(server.url("wss", "secure", "/ws"), "cryptosign", authid="robot",
+                               privkey=SEED, tls12=True,
+                               authextra={"channel_binding": "tls-unique"}),
+               "robot", "cryptosign")
 
 
 # ---- the dynamic authenticator ----
