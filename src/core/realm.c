@@ -133,14 +133,6 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
     pl_realm_wake(realm, wake);
 }
 
-uint64_t pl_realm_next_ms(struct pl_realm *realm)
-{
-    pthread_mutex_lock(&realm->lock);
-    uint64_t next_ms = pl_heap_next_ms(&realm->deadlines);
-    pthread_mutex_unlock(&realm->lock);
-    return next_ms;
-}
-
 enum pl_err pl_realm_publish(
     struct pl_realm *realm, struct pl_worker *worker, const struct pl_message *draft)
 {

@@ -44,10 +44,10 @@ uint64_t pl_realm_seed(const struct pl_realm *realm);
 /* Before anyone joins. The pattern's reference is the realm's from then on. */
 PL_MUST_USE enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_history_rule rule);
 
-/* The realm's home worker calls it at least every second, and when pl_realm_next_ms is due: runs
- * deadlines (wills, session expiry, identities) as a batch of that worker. */
+/* The realm's home worker, the first, calls it at least every second, and when a deadline is due:
+ * runs deadlines (calls, wills, session expiry, identities) as a batch of that worker. When that is
+ * stands in home->tick_ms, if it said by pl_worker_set_tick when it would come anyway. */
 void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home);
-uint64_t pl_realm_next_ms(struct pl_realm *realm);
 
 /* The server publishes: reserved names too. On the worker's thread; runs in its batch; bytes are
  * copied. */

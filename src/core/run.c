@@ -765,6 +765,8 @@ uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)
     for (uint32_t i = 0; i < realm->worker_count; i++)
         if (concerned >> i & 1 && pl_inbox_push(&realm->workers[i].inbox, &b->links[i].post))
             wake |= 1ull << i;
+    if (pl_worker_hurry_tick(realm->workers, pl_heap_next_ms(&realm->deadlines)) && own)
+        wake |= 1; /* the home; its own turn looks by itself */
     return wake;
 }
 

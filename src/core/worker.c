@@ -125,6 +125,21 @@ bool pl_worker_sleep(struct pl_worker *w)
     return !w->open && pl_inbox_sleep(&w->inbox);
 }
 
+void pl_worker_set_tick(struct pl_worker *home, uint64_t at_ms)
+{
+    atomic_store_explicit(&home->tick_ms, at_ms, memory_order_relaxed);
+}
+
+bool pl_worker_hurry_tick(struct pl_worker *home, uint64_t at_ms)
+{
+    uint64_t tick_ms = atomic_load_explicit(&home->tick_ms, memory_order_relaxed);
+    while (at_ms < tick_ms)
+        if (atomic_compare_exchange_weak_explicit(
+                &home->tick_ms, &tick_ms, at_ms, memory_order_relaxed, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 void pl_worker_post(struct pl_worker *w, struct pl_post *post)
 {
     if (pl_inbox_push(&w->inbox, post))

@@ -56,6 +56,7 @@ struct pl_worker {
     uint32_t free_batch_count;
     uint64_t turn; /* counts turns */
     uint64_t now_ms, now_unix_ms;
+    _Atomic uint64_t tick_ms; /* of a home: when it ticks its realms next; 0: nobody has said */
     uint64_t next_session_id;
     uint64_t id_seed;           /* of public ids; secret, the same for all workers of the process */
     struct pl_arena turn_arena; /* nothing in it survives the turn */
@@ -79,6 +80,12 @@ void pl_worker_begin(struct pl_worker *w, uint64_t now_ms, uint64_t now_unix_ms)
 bool pl_worker_turn(struct pl_worker *w);
 /* Before sleeping. False: there are posts; turn again. After waking, pl_worker_begin. */
 bool pl_worker_sleep(struct pl_worker *w);
+
+/* The home's thread, when it begins to tick its realms: the next tick comes at at_ms, or earlier
+ * (tick_ms) if a deadline of theirs is due before it. */
+void pl_worker_set_tick(struct pl_worker *home, uint64_t at_ms);
+/* Any thread: it must come at at_ms at the latest. True: that is earlier than it would. */
+bool pl_worker_hurry_tick(struct pl_worker *home, uint64_t at_ms);
 
 /* Any thread: runs `run` on the worker's thread, in the inbox' order. */
 void pl_worker_post(struct pl_worker *w, struct pl_post *post);

@@ -54,11 +54,22 @@ static void begin(void *context, uint64_t now_ms, uint64_t now_unix_ms)
     tell_queued(shard);
 }
 
+/* A deadline may have come that is due before the home's tick. */
+static void keep_tick(struct pl_shard *shard)
+{
+    uint64_t tick_ms = atomic_load_explicit(&shard->worker->tick_ms, memory_order_relaxed);
+    if (tick_ms < shard->tick.deadline.at_ms)
+        /* It stands in the heap, so it only moves. */
+        (void)!pl_timer_set(shard->reactor, &shard->tick, tick_ms);
+}
+
 static bool turn(void *context)
 {
     struct pl_shard *shard = context;
     bool more = pl_worker_turn(shard->worker);
     tell_queued(shard);
+    if (shard->index == 0)
+        keep_tick(shard);
     if (shard->stalled && has_room(shard))
         pl_connection_unstall(shard);
     return more;
@@ -101,19 +112,14 @@ bool pl_server_may_log(struct pl_server *server)
 
 /* ---- Ticks ---- */
 
-static uint64_t tick_home(struct pl_server *server, uint64_t now_ms)
+static void tick_home(struct pl_server *server, uint64_t now_ms)
 {
-    uint64_t next_ms = now_ms + PL_TURN_EVERY_MS;
     struct pl_worker *worker = server->shards[0].worker;
-    for (uint32_t i = 0; i < server->realm_count; i++) {
+    pl_worker_set_tick(worker, now_ms + PL_TURN_EVERY_MS);
+    for (uint32_t i = 0; i < server->realm_count; i++)
         pl_realm_tick(server->realms[i], worker);
-        uint64_t due_ms = pl_realm_next_ms(server->realms[i]);
-        if (due_ms < next_ms)
-            next_ms = due_ms > now_ms ? due_ms : now_ms + 1;
-    }
     pl_sys_tick(server, now_ms);
     pl_notify_watchdog();
-    return next_ms;
 }
 
 static void tick(struct pl_timer *timer, uint64_t now_ms)
@@ -121,7 +127,7 @@ static void tick(struct pl_timer *timer, uint64_t now_ms)
     struct pl_shard *shard = PL_CONTAINER(timer, struct pl_shard, tick);
     uint64_t next_ms = now_ms + PL_TURN_EVERY_MS;
     if (shard->index == 0)
-        next_ms = tick_home(shard->server, now_ms);
+        tick_home(shard->server, now_ms);
     if (shard->stalled && has_room(shard))
         pl_connection_unstall(shard);
     if (shard->stalled && next_ms > now_ms + STALLED_EVERY_MS)

@@ -1,6 +1,7 @@
 """Calls: procedures of WAMP asked by other protocols, and responders of these asked by WAMP."""
 
 import subprocess
+import time
 
 from clients import Autobahn, MqttJs, Nats, Refused
 from harness import SANITIZER_OPTIONS, TIMEOUT, Failure, equal, holds, os
@@ -189,3 +190,13 @@ def an_answer_comes_from_nobody_but_the_one_who_was_asked(server):
         other.subscribe("mine.alone")
         equal(nats.request("mine.alone", "x").data, b"x")
         holds(not other.next().reply, "a subscriber hears the request without where to answer")
+
+
+def a_timeout_does_not_wait_for_the_next_second(server):
+    with _wamp(server) as callee, _wamp(server) as one, _wamp(server) as two:
+        callee.register("silent.procedure", "silent")
+        began = time.monotonic()
+        for caller in (one, two) * 5:
+            equal(_refusal(caller.ask, "silent.procedure", options={"timeout": 20})[0],
+                  "wamp.error.timeout")
+        holds(time.monotonic() - began < 5, "ten timeouts of 20 ms are no ten seconds")

@@ -791,3 +791,40 @@ TEST(what_waits_for_a_slow_reader_does_not_refer_to_a_session_that_went_elsewher
     probe_gone(c, NULL);
     world_done(&w);
 }
+
+static unsigned home_wakes;
+
+static void count_home_wakes(void *context, struct pl_worker *worker)
+{
+    (void)context;
+    if (worker->index == 0)
+        home_wakes++;
+}
+
+TEST(a_deadline_before_the_homes_next_tick_moves_the_tick_and_wakes_the_home)
+{
+    struct world w;
+    world_init(&w, 2);
+    w.hooks.wake = count_home_wakes;
+    struct pl_worker *home = &w.workers[0];
+    pl_worker_set_tick(home, w.now_ms + 1000);
+    w.identity->expires_unix_ms = w.now_ms + 1000000 + 5000;
+    struct probe *late = probe_new(&w, 1);
+    home_wakes = 0;
+    CHECK_EQ(home->tick_ms, w.now_ms + 1000);
+    struct pl_identity *all = w.identity;
+    w.identity = pl_identity_new_all("ann", "all");
+    w.identity->expires_unix_ms = w.now_ms + 1000000 + 200;
+    struct probe *soon = probe_new(&w, 1);
+    CHECK_EQ(home->tick_ms, w.now_ms + 200);
+    CHECK_EQ(home_wakes, 1);
+    pl_worker_set_tick(home, w.now_ms + 1000); /* the tick itself looks again */
+    pl_realm_tick(w.realm, home);
+    CHECK_EQ(home->tick_ms, w.now_ms + 200);
+    world_pass(&w, 200);
+    CHECK(soon->has_left && !late->has_left);
+    pl_identity_unref(all);
+    probe_gone(soon, NULL);
+    probe_gone(late, NULL);
+    world_done(&w);
+}
