@@ -57,15 +57,27 @@ static void note_address(struct pl_listener *l)
     l->host = pl_alloc_copy(text, strlen(text));
 }
 
-static int listening_socket(const struct addrinfo *ai, bool is_any, int backlog)
+/* Accepted sockets inherit what is set here. */
+static void set_options(int fd, int keepalive_s)
+{
+    int on = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (!keepalive_s)
+        return;
+    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &keepalive_s, sizeof keepalive_s);
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &keepalive_s, sizeof keepalive_s);
+}
+
+static int listening_socket(
+    const struct addrinfo *ai, bool is_any, int backlog, const struct pl_listener_options *options)
 {
     int fd = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     int on = 1, v6_only = !is_any;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    /* Accepted sockets inherit it. */
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    set_options(fd, options->keepalive_s);
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &v6_only, sizeof v6_only);
     if (bind(fd, ai->ai_addr, ai->ai_addrlen) == 0 && listen(fd, backlog) == 0)
@@ -100,13 +112,13 @@ static enum pl_err open_tcp(
         return PL_CONFIG;
     }
     int backlog = options->backlog ? options->backlog : BACKLOG;
-    l->fd = listening_socket(found, is_any, backlog);
+    l->fd = listening_socket(found, is_any, backlog, options);
     if (l->fd < 0 && is_any && (errno == EAFNOSUPPORT || errno == EADDRNOTAVAIL)) {
         /* No IPv6 on this machine. */
         freeaddrinfo(found);
         found = NULL;
         if (getaddrinfo("0.0.0.0", port, &hints, &found) == 0)
-            l->fd = listening_socket(found, is_any, backlog);
+            l->fd = listening_socket(found, is_any, backlog, options);
     }
     int number = errno;
     if (found)

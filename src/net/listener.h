@@ -46,6 +46,7 @@ struct pl_listener_options {
     const char *unix_path; /* not NULL: a Unix socket instead; a stale file is replaced */
     unsigned unix_mode;    /* permissions of its file; 0: as the umask says */
     int backlog;           /* 0: 4096 */
+    int keepalive_s;       /* idle TCP connections are probed after and every so many; 0: never */
     struct pl_reactor *const *reactors; /* copied; the first one accepts */
     uint32_t reactor_count;
     struct pl_gate *gate;          /* NULL: no limits */

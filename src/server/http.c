@@ -9,6 +9,8 @@
  * a Host that is loopback or listed. A WebSocket that fails this may still log in by its protocol;
  * every other request is refused.
  */
+#include <fnmatch.h>
+
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/upgrade.h"
@@ -20,6 +22,21 @@ static bool list_has(const struct pl_text_list *list, struct pl_bytes text)
 {
     for (uint32_t i = 0; i < list->count; i++) {
         if (pl_bytes_equal_nocase(pl_bytes_text(list->items[i]), text))
+            return true;
+    }
+    return false;
+}
+
+/* The same with * and ? in the list. */
+static bool list_matches(const struct pl_text_list *list, struct pl_bytes text)
+{
+    char copy[512];
+    if (text.len >= sizeof copy)
+        return false;
+    memcpy(copy, text.data, text.len);
+    copy[text.len] = '\0';
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (fnmatch(list->items[i], copy, FNM_CASEFOLD | FNM_NOESCAPE) == 0)
             return true;
     }
     return false;
@@ -52,7 +69,12 @@ static bool is_origin_fine(const struct pl_place *place, const struct pl_http_re
     case PL_HTTP_ORIGIN_OTHER:
         break;
     }
-    return list_has(origins, PL_BYTES("*")) || list_has(origins, pl_http_header(request, "origin"));
+    return list_matches(origins, pl_http_header(request, "origin"));
+}
+
+static int shown_len(struct pl_bytes text)
+{
+    return (int)(text.len < 100 ? text.len : 100);
 }
 
 static void refuse(
@@ -60,11 +82,13 @@ static void refuse(
 {
     struct pl_server *server = pl_conn_shard(conn)->server;
     if (pl_log_is_on(PL_LOG_DEBUG) || (status == 403 && pl_server_may_log(server))) {
-        struct pl_bytes address = pl_conn_address(conn);
+        struct pl_bytes address = pl_conn_address(conn), path = request->path;
+        struct pl_bytes origin = pl_http_header(request, "origin");
+        struct pl_bytes host = pl_http_header(request, "host");
         pl_log(status == 403 ? PL_LOG_INFO : PL_LOG_DEBUG, "request_refused",
-            "address=%.*s path=%.*s status=%u why=\"%s\"", (int)address.len, address.data,
-            (int)(request->path.len < 100 ? request->path.len : 100), request->path.data, status,
-            why);
+            "address=%.*s path=%.*s origin=%.*s host=%.*s status=%u why=\"%s\"", (int)address.len,
+            address.data, shown_len(path), path.data, shown_len(origin), origin.data,
+            shown_len(host), host.data, status, why);
     }
     char body[200];
     int len = snprintf(body, sizeof body, "%s: %s\n", pl_http_reason(status), why);

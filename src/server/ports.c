@@ -145,6 +145,7 @@ static enum pl_err open_listener(struct pl_server *server, struct pl_place *plac
         options.gate = server->gate;
         options.tls = place->port->tls;
         options.output_max = client->output;
+        options.keepalive_s = (int)((place->port->config->tcp_keepalive_ms + 999) / 1000);
         /* Until the protocol is known a request's head may stand there. */
         options.input_max = client->packet_before_login;
         if (place->port->config->websocket && options.input_max < PL_HTTP_HEAD_MAX)

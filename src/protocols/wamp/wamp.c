@@ -3,7 +3,7 @@
  * keep-alive.
  *
  *     RawSocket   7F LS 00 00 ◄─► 7F LS 00 00, then frames of one byte of kind and three of length;
- *                 a message waits until it is whole, a ping is echoed as it comes
+ *                 each waits until it is whole
  *     WebSocket   each message is one of WAMP, or a batch of them
  */
 #include "protocols/wamp/wamp_session.h"
@@ -86,19 +86,15 @@ static enum pl_err shake_hands(struct wamp_link *wl, const uint8_t *at)
     return err ? err : error ? PL_UNSUPPORTED : PL_OK;
 }
 
-static enum pl_err echo(struct wamp_link *wl, struct pl_bytes in, size_t *io_used)
+static enum pl_err answer_ping(struct wamp_link *wl, struct pl_bytes ping)
 {
-    size_t left = in.len - *io_used, n = wl->ping_left < left ? wl->ping_left : left;
-    wl->ping_left -= (uint32_t)n;
-    *io_used += n;
-    return pl_output_append(wl->link.out, pl_bytes_of(in.data + *io_used - n, n));
-}
-
-static enum pl_err begin_echo(struct wamp_link *wl, const uint8_t *head, uint32_t len)
-{
-    const uint8_t pong[] = {RAW_PONG, head[1], head[2], head[3]};
-    wl->ping_left = len;
-    return pl_output_append(wl->link.out, pl_bytes_of(pong, sizeof pong));
+    const uint8_t head[] = {RAW_PONG | (ping.len == WAMP_RAW_MAX ? RAW_LONGEST : 0),
+        (uint8_t)(ping.len >> 16), (uint8_t)(ping.len >> 8), (uint8_t)ping.len};
+    /* Whole at once: events may be appended between two reads. */
+    struct pl_writer w = pl_writer_begin(wl->link.out);
+    pl_write_bytes(&w, pl_bytes_of(head, sizeof head));
+    pl_write_bytes(&w, ping);
+    return pl_writer_end(&w);
 }
 
 /* One frame. PL_NEED_MORE: it is not whole. */
@@ -107,38 +103,28 @@ static enum pl_err on_raw_frame(struct wamp_link *wl, struct pl_input in, size_t
     struct pl_bytes all = in.bytes;
     size_t left = all.len - *io_used;
     const uint8_t *head = all.data + *io_used;
-    if (wl->ping_left)
-        return echo(wl, all, io_used);
-    if (wl->skip_left) {
-        size_t n = wl->skip_left < left ? wl->skip_left : left;
-        wl->skip_left -= (uint32_t)n;
-        *io_used += n;
-        return PL_OK;
-    }
     if (left < WAMP_RAW_HEADER)
         return PL_NEED_MORE;
     uint32_t len = (uint32_t)head[1] << 16 | (uint32_t)head[2] << 8 | head[3];
-    if (head[0] & RAW_LONGEST && !len)
-        len = WAMP_RAW_MAX;
-    else if (head[0] & ~0x07)
-        return PL_PROTOCOL;
+    bool is_longest = head[0] & RAW_LONGEST;
     uint8_t kind = head[0] & 0x07;
-    if (kind > RAW_PONG)
+    if (head[0] & 0xF0 || (is_longest && len) || kind > RAW_PONG)
         return PL_PROTOCOL;
+    if (is_longest)
+        len = WAMP_RAW_MAX;
     if (len > (uint32_t)1 << (RAW_LENGTH_MIN + own_length(wl)))
         return PL_TOO_LARGE;
-    if (kind != RAW_MESSAGE) {
-        *io_used += WAMP_RAW_HEADER;
-        if (kind == RAW_PING)
-            return begin_echo(wl, head, len);
-        wl->skip_left = len;
-        wl->pings_out = 0;
-        return PL_OK;
-    }
     if (left - WAMP_RAW_HEADER < len)
         return PL_NEED_MORE;
     *io_used += WAMP_RAW_HEADER + len;
-    return wamp_on_message(wl, pl_bytes_of(head + WAMP_RAW_HEADER, len), in.buffer);
+    struct pl_bytes content = pl_bytes_of(head + WAMP_RAW_HEADER, len);
+    if (kind == RAW_PING)
+        return answer_ping(wl, content);
+    if (kind == RAW_PONG) {
+        wl->pings_out = 0;
+        return PL_OK;
+    }
+    return wamp_on_message(wl, content, in.buffer);
 }
 
 static enum pl_err on_stream(struct wamp_link *wl, struct pl_input in, size_t *out_used)
@@ -184,8 +170,10 @@ static enum pl_err next_of_batch(
 static enum pl_err on_batch(struct wamp_link *wl, struct pl_input in, size_t *out_used)
 {
     struct pl_bytes rest = in.bytes, one;
-    enum pl_err err = rest.len ? PL_OK : PL_MALFORMED;
+    enum pl_err err = PL_OK;
     *out_used = 0;
+    if (!rest.len)
+        return wamp_violate(wl, "a batch has a message at least");
     /* What is left when the link must wait comes again. */
     while (!err && rest.len && wl->link.is_open && !wl->link.is_waiting) {
         err = next_of_batch(&wl->way, &rest, &one);
@@ -235,9 +223,11 @@ static uint64_t on_tick(struct pl_link *link, uint64_t now_ms)
     if (!link->is_open)
         return PL_NEVER;
     if (wl->phase != WAMP_JOINED) {
+        /* Once it is done, silence counts. */
         uint64_t due_ms = add_ms(link->opened_ms, config->login_ms);
+        uint64_t next_ms = add_ms(now_ms, config->ping_interval_ms);
         if (now_ms < due_ms)
-            return due_ms;
+            return due_ms < next_ms ? due_ms : next_ms;
         link->is_waiting = true;
         if (link->framing != PL_FRAMING_STREAM || wl->has_handshake)
             (void)wamp_abort(

@@ -392,6 +392,7 @@ static void refuse(struct wamp_session *s, enum pl_err err)
                       : err == PL_LIMIT     ? "wamp.error.unavailable"
                       : err == PL_DRAINING  ? "wamp.close.system_shutdown"
                       : err == PL_NO_MEMORY ? "wamp.error.unavailable"
+                      : err == PL_TOO_LARGE ? "wamp.error.payload_size_exceeded"
                                             : "wamp.error.authentication_failed";
     struct wamp_link *wl = s->wl;
     (void)wamp_abort(wl, err, uri, pl_err_text(err));
@@ -496,7 +497,10 @@ void wamp_on_join(struct wamp_session *s, enum pl_err err)
     pl_put_key(&o.v, "agent");
     pl_put_text(&o.v, "Parley-" PARLEY_VERSION);
     pl_put_end(&o.v);
-    (void)wamp_send_end(&o);
+    if (wamp_send_end(&o) == PL_TOO_LARGE) {
+        refuse(s, PL_TOO_LARGE);
+        return;
+    }
     wl->phase = WAMP_JOINED;
     wamp_set_waiting(s);
 }

@@ -62,8 +62,6 @@ struct wamp_link {
     uint8_t phase;         /* enum wamp_phase */
     bool has_handshake;    /* RawSocket: done */
     uint32_t peer_max;     /* bytes of a message that the peer takes */
-    uint32_t ping_left;    /* RawSocket: bytes of a PING that are still to be echoed */
-    uint32_t skip_left;    /* … of a PONG, to be thrown away */
     uint64_t seen_bytes;   /* link's bytes_in as of the last tick */
     uint32_t pings_out;    /* unanswered */
     uint64_t last_request; /* strict_ids: the client's newest request id */
