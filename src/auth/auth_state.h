@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 
+#include "auth/cookies.h"
 #include "auth/guard.h"
 #include "auth/pool.h"
 #include "auth/tables.h"
@@ -19,6 +20,7 @@ struct pl_auth {
     struct pl_auth_tables *tables;
     struct pl_guard *guard;
     struct pl_pool *pool;
+    struct pl_cookies *cookies;
     uint8_t secret[PL_KEY_LEN]; /* what an unknown user's salt is made from; constant */
     atomic_ullong accepted, refused, slowed, pending;
 };

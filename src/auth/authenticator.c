@@ -13,6 +13,7 @@
 
 #include "auth/auth_state.h"
 #include "base/alloc.h"
+#include "base/text.h"
 
 static uint64_t or_default(uint64_t value, uint64_t standard)
 {
@@ -45,7 +46,9 @@ enum pl_err pl_auth_new(
     };
     auth->guard = pl_guard_new(&limits, seed);
     auth->pool = pl_pool_new((uint32_t)or_default(config->threads, 2), queue_max);
-    if (!auth->guard || !auth->pool)
+    auth->cookies = pl_cookies_new((uint32_t)or_default(config->cookies, 10000),
+        or_default(config->cookie_lifetime_ms, 7u * 24 * 3600 * 1000));
+    if (!auth->guard || !auth->pool || !auth->cookies)
         goto fail;
     err = pl_auth_tables_new(config, diag, &auth->tables);
     if (err != PL_OK)
@@ -66,6 +69,7 @@ struct pl_auth *pl_auth_free(struct pl_auth *auth)
     /* First: its last answers still look at the rest. */
     pl_pool_free(auth->pool);
     pl_guard_free(auth->guard);
+    pl_cookies_free(auth->cookies);
     pl_auth_tables_unref(auth->tables);
     pthread_mutex_destroy(&auth->lock);
     sodium_memzero(auth->secret, sizeof(auth->secret));
@@ -97,10 +101,25 @@ enum pl_err pl_auth_reload(
     return PL_OK;
 }
 
+/* A login that was given something to remember it by. Of the anonymous there is nothing. */
+static void remember(
+    struct pl_auth *auth, const struct pl_login *login, struct pl_identity *identity)
+{
+    if (login->cookie[0] && !pl_bytes_equal(identity->method, PL_BYTES("anonymous")) &&
+        !pl_bytes_equal(identity->method, PL_BYTES("cookie")))
+        pl_cookies_remember(auth->cookies, pl_bytes_of(login->cookie, PL_COOKIE_LEN), identity,
+            login->began_unix_ms);
+}
+
 void pl_auth_answer(struct pl_auth *auth, const struct pl_login *login, enum pl_err err,
     struct pl_identity *identity_moved, const struct pl_diag *diag)
 {
     struct pl_diag plain;
+    bool is_shared =
+        identity_moved && pl_bytes_equal(identity_moved->method, PL_BYTES("anonymous"));
+    if (err == PL_OK && login->can_ask && !is_shared &&
+        (err = pl_identity_set_asked(identity_moved)) != PL_OK)
+        identity_moved = pl_identity_unref(identity_moved);
     if (err != PL_OK && (!diag || !diag->text[0])) {
         pl_diag_set(&plain, 0, "%s", pl_err_text(err));
         diag = &plain;
@@ -109,6 +128,7 @@ void pl_auth_answer(struct pl_auth *auth, const struct pl_login *login, enum pl_
     if (err == PL_OK) {
         given.identity = identity_moved;
         given.realm = pl_identity_attribute(identity_moved, "realm");
+        remember(auth, login, identity_moved);
     }
     atomic_fetch_add(err == PL_OK ? &auth->accepted : &auth->refused, 1);
     login->done(login, &given);
@@ -275,7 +295,7 @@ void pl_auth_check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *
     const struct pl_credentials *credentials, const struct pl_login *login)
 {
     struct pl_identity *identity =
-        pl_auth_tables_anonymous(tables, pl_bytes_text(credentials->listener));
+        pl_auth_tables_anonymous(tables, pl_bytes_text(credentials->listener), login->can_ask);
     if (!identity)
         pl_auth_answer_error(
             auth, login, PL_BAD_LOGIN, "nothing shown, and anonymous is not allowed");
@@ -312,6 +332,10 @@ void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credential
     struct pl_auth_tables *tables = pl_auth_hold_tables(auth);
     struct pl_auth_shown shown = {
         .address = credentials->address, .now_ms = now_ms, .now_unix_ms = now_unix_ms};
+    login.began_unix_ms = now_unix_ms;
+    login.can_ask = credentials->can_ask;
+    if (credentials->cookie.len == PL_COOKIE_LEN)
+        memcpy(login.cookie, credentials->cookie.data, PL_COOKIE_LEN);
     bool has_methods = tables->users || tables->keys;
     bool has_any = credentials->has_user || credentials->has_password || credentials->has_token;
     if (credentials->is_response)
@@ -334,10 +358,25 @@ enum pl_err pl_auth_review(
     return err;
 }
 
+bool pl_auth_knows_cookie(struct pl_auth *auth, struct pl_bytes cookie, uint64_t now_unix_ms)
+{
+    struct pl_identity *identity = pl_cookies_find(auth->cookies, cookie, now_unix_ms);
+    bool is_known = identity != NULL;
+    pl_identity_unref(identity);
+    return is_known;
+}
+
+void pl_auth_make_cookie(char out[PL_COOKIE_LEN + 1])
+{
+    uint8_t bytes[PL_COOKIE_LEN / 4 * 3];
+    randombytes_buf(bytes, sizeof(bytes));
+    out[pl_base64_encode(pl_bytes_of(bytes, sizeof(bytes)), true, out)] = 0;
+}
+
 bool pl_auth_is_required(struct pl_auth *auth, const char *listener)
 {
     struct pl_auth_tables *tables = pl_auth_hold_tables(auth);
-    bool is_required = !pl_auth_tables_anonymous(tables, pl_bytes_text(listener));
+    bool is_required = !pl_auth_tables_anonymous(tables, pl_bytes_text(listener), false);
     pl_auth_tables_unref(tables);
     return is_required;
 }

@@ -69,12 +69,14 @@ struct pl_auth_config {
     struct pl_texts revoked;
 
     /* 0: the default. Constant from pl_auth_new on. */
-    uint32_t threads;        /* that check passwords; 2 */
-    uint32_t queue_max;      /* logins that wait for them; 256; an address may have a quarter */
-    uint32_t free_failures;  /* of an address or name before it is slowed; 5 */
-    uint64_t backoff_ms;     /* first wait, doubled by each further failure; 250 */
-    uint64_t backoff_max_ms; /* 15000 */
-    uint64_t forget_ms;      /* a failure less is remembered after each of these; 60000 */
+    uint32_t cookies;            /* logins that are remembered; 10000 */
+    uint64_t cookie_lifetime_ms; /* since its last use; 7 days */
+    uint32_t threads;            /* that check passwords; 2 */
+    uint32_t queue_max;          /* logins that wait for them; 256; an address may have a quarter */
+    uint32_t free_failures;      /* of an address or name before it is slowed; 5 */
+    uint64_t backoff_ms;         /* first wait, doubled by each further failure; 250 */
+    uint64_t backoff_max_ms;     /* 15000 */
+    uint64_t forget_ms;          /* a failure less is remembered after each of these; 60000 */
 };
 
 struct pl_login_answer {
@@ -90,7 +92,10 @@ struct pl_login_answer {
 
 struct pl_auth_question;
 
-/* Where the answer goes; all but done, ask and exchange are the caller's own. */
+/* A cookie's value: random bytes in base64 for URLs. */
+enum { PL_COOKIE_LEN = 24 };
+
+/* Where the answer goes; context, session and token are the caller's own. */
 struct pl_login {
     void (*done)(const struct pl_login *login, const struct pl_login_answer *answer);
     /* Asks the dynamic authenticator, which answers by pl_auth_told, once, now or later, on any
@@ -101,6 +106,10 @@ struct pl_login {
     void *context;
     void *session;
     uint64_t token;
+    /* The authenticator's: for what cookie an accepted login is remembered, and when it began. */
+    char cookie[PL_COOKIE_LEN + 1];
+    uint64_t began_unix_ms;
+    bool can_ask; /* as credentials say */
 };
 
 /* What a dynamic authenticator is asked. Lives until pl_auth_told. */
@@ -159,6 +168,11 @@ void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credential
  */
 enum pl_err pl_auth_review(
     void *context, const struct pl_identity *now, struct pl_identity **out_identity);
+
+/* Is a login remembered for this cookie? Any thread. */
+bool pl_auth_knows_cookie(struct pl_auth *auth, struct pl_bytes cookie, uint64_t now_unix_ms);
+/* A fresh one. */
+void pl_auth_make_cookie(char out[PL_COOKIE_LEN + 1]);
 
 /* True if a login needs to show something on this listener (NATS' auth_required). */
 bool pl_auth_is_required(struct pl_auth *auth, const char *listener);

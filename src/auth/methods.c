@@ -2,7 +2,7 @@
  * Clients that choose among methods of authentication (WAMP):
  *
  *     methods named ──→ the first that is offered
- *         anonymous, tls ────────────────────────────────────────────────────→ answer
+ *         anonymous, tls, cookie ────────────────────────────────────────────→ answer
  *         ticket, wampcra, scram, cryptosign
  *             a user of the file, or nobody ──→ secret, or fake ──→ challenge → PL_CHALLENGED
  *             not of the file, and one is there to ask ──→ ask ──→ pl_auth_told ──↑
@@ -247,6 +247,29 @@ static void check_certificate(struct pl_auth *auth, const struct pl_auth_tables 
     pl_auth_answer(auth, login, err, identity, &diag);
 }
 
+/* ---- Cookies ---- */
+
+/* As who he was, if he still is; false: another method's turn. */
+static bool check_cookie(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_credentials *credentials, const struct pl_auth_shown *shown,
+    const struct pl_login *login)
+{
+    if (!credentials->is_ambient_allowed || credentials->cookie.len != PL_COOKIE_LEN)
+        return false;
+    struct pl_identity *fresh = NULL, *kept = pl_cookies_find(
+                                          auth->cookies, credentials->cookie, shown->now_unix_ms);
+    bool is_his = kept && (!credentials->user.len || pl_bytes_equal(credentials->user, kept->user));
+    enum pl_err err = is_his ? pl_auth_tables_review(tables, kept, &fresh) : PL_BAD_LOGIN;
+    if (err == PL_REVOKED)
+        pl_cookies_forget(auth->cookies, credentials->cookie);
+    pl_identity_unref(kept);
+    if (err || !fresh)
+        return false;
+    fresh->method = PL_BYTES("cookie");
+    pl_auth_answer(auth, login, PL_OK, fresh, NULL);
+    return true;
+}
+
 /* ---- From the methods to one ---- */
 
 void pl_auth_begin(struct pl_auth *auth, const struct pl_auth_tables *tables,
@@ -264,10 +287,13 @@ void pl_auth_begin(struct pl_auth *auth, const struct pl_auth_tables *tables,
             return;
         }
         if (pl_bytes_equal(name, PL_BYTES("anonymous")) && credentials->is_ambient_allowed &&
-            pl_auth_tables_anonymous(tables, listener)) {
+            pl_auth_tables_anonymous(tables, listener, false)) {
             pl_auth_check_anonymous(auth, tables, credentials, login);
             return;
         }
+        if (pl_bytes_equal(name, PL_BYTES("cookie")) &&
+            check_cookie(auth, tables, credentials, shown, login))
+            return;
         if (pl_bytes_equal(name, PL_BYTES("tls")) && credentials->is_ambient_allowed &&
             credentials->certificate.len &&
             pl_users_example(tables->users, PL_SECRET_CERTIFICATE)) {

@@ -139,6 +139,29 @@ static enum pl_err add_revocation(
 }
 
 /* One identity for all who come in here without a login. */
+static enum pl_err make_anonymous(const struct pl_auth_tables *tables, struct pl_bytes listener,
+    const char *role, struct pl_diag *diag, struct pl_identity **out)
+{
+    struct pl_identity *identity = *out = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    char *role_copy = pl_arena_copy(identity->memory, pl_bytes_text(role));
+    if (!role_copy)
+        return PL_NO_MEMORY;
+    identity->role = pl_bytes_text(role_copy);
+    identity->method = PL_BYTES("anonymous");
+    identity->expires_unix_ms = PL_NEVER;
+    enum pl_err err = pl_identity_add_attribute(identity, ".listener", listener);
+    struct pl_diag why = {0};
+    if (err == PL_OK)
+        err = pl_roles_apply(tables->roles, identity, &why);
+    if (err == PL_BAD_LOGIN) {
+        pl_diag_set(diag, 0, "anonymous role: %s", why.text);
+        err = PL_CONFIG;
+    }
+    return err;
+}
+
 static enum pl_err add_anonymous(struct pl_auth_tables *tables, const char *listener,
     const char *role, struct pl_texts methods, struct pl_diag *diag)
 {
@@ -152,26 +175,11 @@ static enum pl_err add_anonymous(struct pl_auth_tables *tables, const char *list
     place->listener = pl_bytes_text(name);
     if (!role)
         return PL_OK;
-    struct pl_identity *identity = place->identity = pl_identity_new();
-    if (!identity)
-        return PL_NO_MEMORY;
-    struct pl_attribute *from = pl_arena_alloc(identity->memory, sizeof(*from));
-    char *role_copy = pl_arena_copy(identity->memory, pl_bytes_text(role));
-    char *listener_copy = pl_arena_copy(identity->memory, place->listener);
-    if (!from || !role_copy || !listener_copy)
-        return PL_NO_MEMORY;
-    identity->role = pl_bytes_text(role_copy);
-    identity->method = PL_BYTES("anonymous");
-    identity->expires_unix_ms = PL_NEVER;
-    *from = (struct pl_attribute){
-        PL_BYTES(".listener"), pl_bytes_of(listener_copy, place->listener.len)};
-    identity->attributes = from;
-    identity->attribute_count = 1;
-    struct pl_diag why = {0};
-    err = pl_roles_apply(tables->roles, identity, &why);
-    if (err == PL_BAD_LOGIN) {
-        pl_diag_set(diag, 0, "anonymous role: %s", why.text);
-        err = PL_CONFIG;
+    err = make_anonymous(tables, place->listener, role, diag, &place->identity);
+    if (err == PL_OK && place->identity->authorizer.len) {
+        err = make_anonymous(tables, place->listener, role, diag, &place->asked);
+        if (err == PL_OK)
+            err = pl_identity_set_asked(place->asked);
     }
     return err;
 }
@@ -226,8 +234,10 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
 {
     if (!tables || atomic_fetch_sub_explicit(&tables->refs, 1, memory_order_acq_rel) > 1)
         return NULL;
-    for (size_t i = 0; i < tables->anonymous_count; i++)
+    for (size_t i = 0; i < tables->anonymous_count; i++) {
         pl_identity_unref(tables->anonymous[i].identity);
+        pl_identity_unref(tables->anonymous[i].asked);
+    }
     pl_map_done(&tables->revoked);
     pl_users_free(tables->users);
     pl_jwt_keys_free(tables->keys);
@@ -248,9 +258,10 @@ static const struct pl_auth_anonymous *place_of(
 }
 
 struct pl_identity *pl_auth_tables_anonymous(
-    const struct pl_auth_tables *tables, struct pl_bytes listener)
+    const struct pl_auth_tables *tables, struct pl_bytes listener, bool can_ask)
 {
-    return place_of(tables, listener)->identity;
+    const struct pl_auth_anonymous *place = place_of(tables, listener);
+    return can_ask && place->asked ? place->asked : place->identity;
 }
 
 bool pl_auth_tables_allow(
@@ -352,6 +363,22 @@ enum pl_err pl_identity_add_attribute(
     identity->attributes = grown;
     identity->attribute_count = count + 1;
     return PL_OK;
+}
+
+enum pl_err pl_identity_set_asked(struct pl_identity *identity)
+{
+    static const char *const narrowing[] = {"permissions", "allowed_subjects", "deny_subjects"};
+    if (!identity->authorizer.len)
+        return PL_OK;
+    /* What a token says against itself stands. */
+    for (size_t i = 0; i < sizeof(narrowing) / sizeof(narrowing[0]); i++)
+        if (pl_identity_attribute(identity, narrowing[i]).data)
+            return PL_OK;
+    for (int action = 0; action < PL_ACTION_COUNT; action++)
+        identity->rights[action].allow_all = true;
+    return pl_identity_attribute(identity, ".asked").len
+               ? PL_OK
+               : pl_identity_add_attribute(identity, ".asked", PL_BYTES("true"));
 }
 
 /* Names a secret without telling it: a session remembers by which one it came in. */
@@ -501,6 +528,7 @@ enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,
     const struct pl_identity *now, struct pl_identity **out_identity)
 {
     struct pl_bytes secret = pl_identity_attribute(now, ".secret");
+    bool is_asked = pl_identity_attribute(now, ".asked").len > 0;
     enum pl_err err = PL_OK;
     *out_identity = NULL;
     if (secret.len) {
@@ -511,10 +539,13 @@ enum pl_err pl_auth_tables_review(const struct pl_auth_tables *tables,
         err = review_told(tables, now, out_identity);
     } else if (pl_bytes_equal(now->method, PL_BYTES("anonymous"))) {
         struct pl_identity *identity =
-            pl_auth_tables_anonymous(tables, pl_identity_attribute(now, ".listener"));
+            pl_auth_tables_anonymous(tables, pl_identity_attribute(now, ".listener"), is_asked);
         if (!identity)
             return PL_REVOKED;
         *out_identity = identity == now ? NULL : pl_identity_ref(identity);
     }
+    bool is_fresh = err == PL_OK && *out_identity && !pl_identity_attribute(now, ".listener").data;
+    if (is_fresh && is_asked && (err = pl_identity_set_asked(*out_identity)) != PL_OK)
+        *out_identity = pl_identity_unref(*out_identity);
     return err == PL_BAD_LOGIN ? PL_REVOKED : err;
 }

@@ -11,7 +11,9 @@
 struct pl_auth_anonymous {
     struct pl_bytes listener;     /* empty: all that are not named */
     struct pl_identity *identity; /* one reference, shared by all sessions; NULL: refused */
-    struct pl_texts methods;      /* that may be named here; none: all */
+    struct pl_identity *asked; /* of those whose protocol asks the role's authorizer; NULL: it has
+                                  none */
+    struct pl_texts methods;   /* that may be named here; none: all */
 };
 
 struct pl_auth_tables {
@@ -32,7 +34,7 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables);
 
 /* Borrowed; NULL: this listener asks for a login. */
 struct pl_identity *pl_auth_tables_anonymous(
-    const struct pl_auth_tables *tables, struct pl_bytes listener);
+    const struct pl_auth_tables *tables, struct pl_bytes listener, bool can_ask);
 
 /* May clients of this listener use this method of authentication? */
 bool pl_auth_tables_allow(
@@ -51,6 +53,10 @@ PL_MUST_USE enum pl_err pl_auth_tables_of_token(const struct pl_auth_tables *tab
 PL_MUST_USE enum pl_err pl_auth_tables_of_principal(const struct pl_auth_tables *tables,
     const struct pl_auth_principal *principal, struct pl_bytes method, struct pl_diag *diag,
     struct pl_identity **out);
+
+/* Of an identity that nobody else sees yet, whose protocol can ask: if its role has an authorizer,
+ * that alone decides, unless a token's own lists narrow it. */
+PL_MUST_USE enum pl_err pl_identity_set_asked(struct pl_identity *identity);
 
 /* One more, of an identity that nobody else sees yet; name is static, value is copied. */
 PL_MUST_USE enum pl_err pl_identity_add_attribute(

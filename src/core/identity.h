@@ -134,6 +134,8 @@ struct pl_credentials {
     struct pl_bytes channel_id;  /* of its TLS connection, of the type that extra's
                                     "channel_binding" asks for, at most PL_CHANNEL_ID_MAX; empty */
     uint64_t session_id;         /* pl_session_public_id, for what is signed */
+    bool can_ask; /* its protocol asks a role's authorizer before each action: then the role's lists
+                     do not count */
     bool is_ambient_allowed; /* a right that comes by itself (anonymous) may be given: the Origin
                                 and Host checks passed */
 };

@@ -110,7 +110,9 @@ enum pl_err pl_upgrade_accept(struct pl_conn *conn, const struct pl_http_request
         pl_write_text(&w, "\r\nSec-WebSocket-Extensions: ");
         pl_write_bytes(&w, pl_bytes_of(extensions, len));
     }
-    pl_write_text(&w, "\r\n\r\n");
+    pl_write_text(&w, "\r\n");
+    pl_write_bytes(&w, up->more);
+    pl_write_text(&w, "\r\n");
     err = pl_writer_end(&w);
     if (err)
         return err;

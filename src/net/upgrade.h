@@ -21,7 +21,9 @@ struct pl_upgrade {
     bool asked_subprotocol;  /* the client named some */
     bool has_deflate;
     struct pl_deflate_terms deflate;
-    unsigned status; /* after an error: 400, 405 or 426 */
+    struct pl_bytes more; /* the owner's, before it accepts: further lines of the 101, each with its
+                             end */
+    unsigned status;      /* after an error: 400, 405 or 426 */
 };
 
 /* Does it ask for a WebSocket at all? Then pl_upgrade_check tells whether it does so rightly. */

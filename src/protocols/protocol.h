@@ -103,6 +103,8 @@ struct pl_link {
     bool is_websocket, is_tls;
     uint8_t framing;         /* enum pl_framing */
     const char *subprotocol; /* of its WebSocket; NULL: none was named. Static */
+    struct pl_bytes cookie;  /* by which its WebSocket is known again: that it came with, or was
+                                given; empty: none */
     bool is_ambient_allowed; /* Origin and Host checks passed, or there is nothing to check */
     bool is_waiting;         /* set by the protocol (login, claim): receive is not called until it
                                 clears it and calls host->resume */

@@ -175,6 +175,11 @@ static enum pl_err check_reach(struct checker *c, const struct pl_config_listene
     return PL_OK;
 }
 
+static bool is_cookie_name(const char *name)
+{
+    return !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")];
+}
+
 static enum pl_err check_listener(struct checker *c, const struct pl_config_listener *l)
 {
     enum pl_err err = check_protocols(c, l);
@@ -186,6 +191,8 @@ static enum pl_err check_listener(struct checker *c, const struct pl_config_list
         err = refuse(c, "unix_mode", "expected three octal digits such as 0660");
     if (!err && !l->certificate[0] != !l->key[0])
         err = refuse(c, l->key[0] ? "key" : "certificate", "certificate and key go together");
+    if (!err && !is_cookie_name(l->cookie))
+        err = refuse(c, "cookie", "expected letters, digits, - and _");
     if (!err && l->client_ca[0] && l->tls == PL_TLS_OFF)
         err = refuse(c, "client_ca", "there are certificates with TLS alone");
     if (!err && l->client_required && !l->client_ca[0])

@@ -147,19 +147,20 @@ static const struct pl_link_host link_host = {
 
 /*
  * Of a WebSocket's request only what may hold a login is kept: "hname\0value\0" of a header,
- * "qname\0value\0" of a query parameter, and an empty line at the end. A cookie comes by itself, so
+ * "qname\0value\0" of a query parameter, "tcookie\0value\0" of the one that it is known again by,
+ * and an empty line at the end. A cookie comes by itself, so
  * it does not count where the Origin is foreign (DESIGN section 5, Browsers).
  */
-static enum pl_err keep_request(
-    struct pl_connection *c, const struct pl_http_request *request, bool is_ambient)
+static enum pl_err keep_request(struct pl_connection *c, const struct pl_http_request *request,
+    const char *cookie, bool is_ambient)
 {
     static const char *const headers[] = {"authorization", "cookie"};
     static const char *const parameters[] = {"token", "jwt", "user", "password"};
     struct pl_arena arena = {0};
-    struct pl_bytes values[6];
+    struct pl_bytes values[7];
     size_t size = 1, count = 0;
-    const char *names[6];
-    char kinds[6];
+    const char *names[7];
+    char kinds[7];
     enum pl_err err = PL_OK;
     for (size_t i = 0; i < 2; i++) {
         struct pl_bytes value = pl_http_header(request, headers[i]);
@@ -177,6 +178,11 @@ static enum pl_err keep_request(
         }
         if (err != PL_NO_MEMORY)
             err = PL_OK;
+    }
+    if (cookie[0]) {
+        kinds[count] = 't';
+        names[count] = "cookie";
+        values[count++] = pl_bytes_text(cookie);
     }
     for (size_t i = 0; i < count; i++)
         size += 1 + strlen(names[i]) + 1 + values[i].len + 1;
@@ -237,6 +243,7 @@ static enum pl_err speak(struct pl_connection **c_at, const struct pl_protocol *
     link->is_websocket = pl_conn_is_websocket(conn);
     link->is_tls = pl_conn_is_tls(conn);
     link->is_ambient_allowed = is_ambient;
+    link->cookie = find_kept(c, 't', "cookie");
     if (up && protocol->takes_messages)
         link->framing = up->has_deflate ? PL_FRAMING_MESSAGES : PL_FRAMING_WEBSOCKET;
     link->subprotocol = up ? up->subprotocol : NULL;
@@ -252,10 +259,11 @@ static enum pl_err speak(struct pl_connection **c_at, const struct pl_protocol *
 }
 
 enum pl_err pl_connection_speak_websocket(struct pl_conn *conn, const struct pl_protocol *protocol,
-    const struct pl_http_request *request, const struct pl_upgrade *up, bool is_ambient)
+    const struct pl_http_request *request, const struct pl_upgrade *up, const char *cookie,
+    bool is_ambient)
 {
     struct pl_connection *c = pl_conn_owner(conn);
-    enum pl_err err = keep_request(c, request, is_ambient);
+    enum pl_err err = keep_request(c, request, cookie, is_ambient);
     return err ? err : speak(&c, protocol, up, is_ambient);
 }
 

@@ -125,6 +125,36 @@ static const struct pl_protocol *by_path(const struct pl_port *port, struct pl_b
     return NULL;
 }
 
+enum { COOKIE_LINE_MAX = 256 };
+
+/*
+ * The cookie by which a WebSocket is known again: one that a login is remembered for stays, any
+ * other is answered by a fresh one, so that nobody can choose another's. line is what tells the
+ * client; empty: nothing.
+ */
+static void choose_cookie(const struct pl_conn *conn, const struct pl_place *place,
+    const struct pl_http_request *request, char cookie[PL_COOKIE_LEN + 1],
+    char line[COOKIE_LINE_MAX])
+{
+    const struct pl_server *server = place->server;
+    const char *name = place->port->config->cookie;
+    cookie[0] = line[0] = 0;
+    if (!name[0])
+        return;
+    struct pl_bytes shown = pl_http_cookie(pl_http_header(request, "cookie"), name);
+    if (shown.len == PL_COOKIE_LEN &&
+        pl_auth_knows_cookie(server->auth, shown, pl_clock_unix_ms())) {
+        memcpy(cookie, shown.data, PL_COOKIE_LEN);
+        cookie[PL_COOKIE_LEN] = 0;
+        return;
+    }
+    pl_auth_make_cookie(cookie);
+    snprintf(line, COOKIE_LINE_MAX,
+        "Set-Cookie: %s=%s; Path=/; Max-Age=%llu; HttpOnly; SameSite=Strict%s\r\n", name, cookie,
+        (unsigned long long)(server->config->auth.cookie_lifetime_ms / 1000),
+        pl_conn_is_tls(conn) ? "; Secure" : "");
+}
+
 static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
     const struct pl_http_request *request, struct pl_bytes rest)
 {
@@ -156,9 +186,13 @@ static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
                            ? UINT32_MAX
                            : (uint32_t)port->config->client.packet_before_login,
     };
+    char cookie[PL_COOKIE_LEN + 1] = "", line[COOKIE_LINE_MAX] = "";
+    if (is_ambient)
+        choose_cookie(conn, place, request, cookie, line);
+    up.more = pl_bytes_text(line);
     enum pl_err err = pl_upgrade_accept(conn, request, &up, options);
     if (!err)
-        err = pl_connection_speak_websocket(conn, protocol, request, &up, is_ambient);
+        err = pl_connection_speak_websocket(conn, protocol, request, &up, cookie, is_ambient);
     if (err)
         pl_conn_close(conn, err, NULL);
 }

@@ -374,6 +374,8 @@ enum pl_err pl_login_config(
                                                        : "all",
         .users_file = or_null(auth->users),
         .revoked = texts(auth->revoked),
+        .cookies = auth->cookies,
+        .cookie_lifetime_ms = auth->cookie_lifetime_ms,
         .threads = auth->threads,
         .queue_max = auth->queue,
         .free_failures = auth->free_failures,

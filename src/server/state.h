@@ -145,10 +145,10 @@ struct pl_connection_facts {
 };
 struct pl_connection_facts pl_connection_facts(struct pl_conn *conn);
 /* From inside on_input: the WebSocket has been accepted; the connection speaks protocol from now
- * on. */
+ * on. cookie: by which it is known again; empty: none. */
 PL_MUST_USE enum pl_err pl_connection_speak_websocket(struct pl_conn *conn,
     const struct pl_protocol *protocol, const struct pl_http_request *request,
-    const struct pl_upgrade *up, bool is_ambient);
+    const struct pl_upgrade *up, const char *cookie, bool is_ambient);
 /* Where the connection whose protocol is running keeps its holds; NULL: none is running. */
 struct pl_user_hold **pl_connection_holds(struct pl_shard *shard);
 /* Lets those go on that were not read from. On the shard. */

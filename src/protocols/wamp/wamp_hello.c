@@ -123,7 +123,8 @@ static struct pl_credentials credentials_of(struct wamp_session *s)
         .is_ambient_allowed = link->is_ambient_allowed,
         .realm = s->realm,
         .session_id = pl_session_public_id(&s->core),
-        .cookie = link->is_websocket ? link->host->request_header(link, "cookie") : PL_NO_BYTES,
+        .cookie = link->cookie,
+        .can_ask = true,
     };
 }
 

@@ -158,7 +158,9 @@ class Peer:
         return message
 
     def hello(self, realm="realm1", **details):
-        roles = {role: {} for role in ("publisher", "subscriber", "caller", "callee")}
+        features = {"publisher_identification": True, "caller_identification": True}
+        roles = {role: {"features": features}
+                 for role in ("publisher", "subscriber", "caller", "callee")}
         self.send(1, realm, {"roles": roles, **details})
         return self
 

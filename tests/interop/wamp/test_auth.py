@@ -6,6 +6,8 @@ import hmac
 import json
 import os
 import pathlib
+import re
+import signal
 import ssl
 import sys
 import tempfile
@@ -347,6 +349,76 @@ def cryptosign_is_bound_to_the_tls_connection():
                                privkey=SEED, tls12=True,
                                authextra={"channel_binding": "tls-unique"}),
                "robot", "cryptosign")
+
+
+# ---- cookies ----
+
+def _cookie(peer):
+    """The value that the upgrade gave; None: none."""
+    found = re.search(r"^Set-Cookie: parley=([\w-]{24}); Path=/; Max-Age=604800; HttpOnly; "
+                      r"SameSite=Strict\r$", peer.socket.head, re.MULTILINE)
+    return found and found.group(1)
+
+
+def _with(cookie, *more):
+    return {"headers": [f"Cookie: a=b; parley={cookie}", *more]}
+
+
+def _log_in(peer):
+    peer.hello(authmethods=["cookie", "ticket"], authid="bob").take(4)
+    peer.send(5, PASSWORD, {})
+    return peer.take(2)[2]
+
+
+def a_login_is_remembered_for_the_cookie():
+    config = _config()
+    config["listeners"][0]["cookie"] = "parley"
+    with Server(config=config, files=FILES) as server:
+        with Peer(server, "open") as peer:
+            equal(_cookie(peer), None)
+        with Peer(server) as peer:
+            cookie = _cookie(peer)
+            holds(cookie, peer.socket.head)
+            equal(_log_in(peer)["authmethod"], "ticket")
+        for authid in ({}, {"authid": "bob"}):
+            with Peer(server, **_with(cookie)) as peer:
+                equal(_cookie(peer), None)
+                details = peer.hello(authmethods=["cookie", "ticket"], **authid).take(2)[2]
+                equal((details["authid"], details["authrole"], details["authmethod"]),
+                      ("bob", "device", "cookie"))
+        # Whoever asks for another name is not bob.
+        with Peer(server, **_with(cookie)) as peer:
+            equal(peer.hello(authmethods=["cookie", "ticket"], authid="every").take(4)[1],
+                  "ticket")
+        # Another origin's page brings the cookie, and it counts for nothing.
+        with Peer(server, **_with(cookie, "Origin: https://evil.example")) as peer:
+            peer.hello(authmethods=["cookie"])
+            peer.expect_abort("wamp.error.no_matching_auth_method")
+        # A cookie that nobody logged in with is not adopted: who planted it learns nothing.
+        planted = "A" * 24
+        with Peer(server, **_with(planted)) as peer:
+            holds(_cookie(peer) not in (None, planted), peer.socket.head)
+            equal(_log_in(peer)["authmethod"], "ticket")
+        with Peer(server, **_with(planted)) as peer:
+            peer.hello(authmethods=["cookie"])
+            peer.expect_abort("wamp.error.no_matching_auth_method")
+
+
+def a_remembered_login_goes_with_its_user():
+    config = _config()
+    config["listeners"][0]["cookie"] = "parley"
+    with Server(config=config, files=FILES) as server:
+        with Peer(server) as peer:
+            cookie = _cookie(peer)
+            _log_in(peer)
+        users = server.folder / "users"
+        users.write_text("\n".join(line for line in USERS.splitlines()
+                                   if not line.startswith("bob ")) + "\n")
+        server.signal(signal.SIGHUP)
+        server.wait_log("reloaded")
+        with Peer(server, **_with(cookie)) as peer:
+            peer.hello(authmethods=["cookie"])
+            peer.expect_abort("wamp.error.no_matching_auth_method")
 
 
 # ---- the dynamic authenticator ----

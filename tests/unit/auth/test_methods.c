@@ -413,6 +413,41 @@ TEST(a_dynamic_authenticator_is_asked_about_who_is_not_in_the_file)
     pl_auth_free(auth);
 }
 
+TEST(where_the_protocol_asks_an_authorizer_the_lists_of_the_role_do_not_count)
+{
+    static const struct pl_role_config asked[] = {{.name = "asked", .authorizer = "com.ask"}};
+    static const struct pl_auth_listener listeners[] = {
+        {.name = "open", .anonymous_role = "asked"}};
+    struct pl_auth_config config = {
+        .users_file =
+            file_write("users", "peter asked $wampcra$cHJxNytZa0oxL0tsVzFYMFljek1Idz09\n"),
+        .roles = asked,
+        .role_count = 1,
+        .listeners = listeners,
+        .listener_count = 1,
+    };
+    struct pl_auth *auth = NULL;
+    REQUIRE(pl_auth_new(&config, &diag, &auth) == PL_OK);
+    for (int can_ask = 0; can_ask < 2; can_ask++) {
+        struct pl_credentials shown = hello("", "anonymous");
+        shown.listener = "open";
+        shown.can_ask = can_ask;
+        struct client c = begin(auth, &shown);
+        REQUIRE(c.answer.err == PL_OK);
+        struct pl_identity *again = NULL;
+        CHECK_EQ(pl_identity_may_publish(c.answer.identity, PL_BYTES("a")), can_ask);
+        CHECK_EQ(pl_auth_review(auth, c.answer.identity, &again), PL_OK);
+        CHECK(!again);
+        REQUIRE(pl_auth_reload(auth, &config, &diag) == PL_OK);
+        CHECK_EQ(pl_auth_review(auth, c.answer.identity, &again), PL_OK);
+        REQUIRE(again);
+        CHECK_EQ(pl_identity_may_publish(again, PL_BYTES("a")), can_ask);
+        pl_identity_unref(again);
+        pl_identity_unref(c.answer.identity);
+    }
+    pl_auth_free(auth);
+}
+
 TEST(a_dynamic_authenticator_is_shown_the_ticket)
 {
     struct pl_auth *auth = open_auth();
