@@ -336,8 +336,11 @@ static enum pl_err add_invoke(
 
 static enum pl_err set_deadline(struct pl_runner *r, struct pl_call *call)
 {
-    if (!call->timeout_ms || call->keeps_time)
+    if (!call->timeout_ms || call->keeps_time) {
+        /* The callee before this one may have left it to us. */
+        pl_heap_remove(&r->realm->deadlines, &call->deadline);
         return PL_OK;
+    }
     return pl_heap_set(&r->realm->deadlines, &call->deadline, r->now_ms + call->timeout_ms);
 }
 
