@@ -828,6 +828,11 @@ static void do_leave(int peer)
         tell_interrupt(call, PL_CANCEL_KILL_NO_WAIT, PL_CANCELED);
         end_call(call);
     }
+    /* Who comes in its place was not asked yet. */
+    for (int i = 0; i < OPEN_MAX; i++)
+        for (int k = 0; k < model.calls[i].tried_count; k++)
+            if (model.calls[i].tried[k] == peer)
+                model.calls[i].tried[k] = -1;
     model.is_sorted = true;
     peers[peer]->len = model.lens[peer] = 0;
     CHECK(agree());
