@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "cli/commands.h"
+#include "server/nexus.h"
 #include "server/server.h"
 
 static const char help[] =
@@ -18,6 +19,9 @@ static const char help[] =
     "                           --set log.level=debug --set listeners.mqtt.port=1884\n"
     "  -d, --data DIR           where state is kept: --set data=DIR\n"
     "      --ports-file FILE    write what listens where as JSON when all is ready\n"
+    "      --nexus-config FILE  a configuration of nexusd, in JSON\n"
+    "      --realm, --ws, --tcp, --unix VALUE\n"
+    "                           as nexusd's flags, with or without its file\n"
     "  -h, --help               this text\n"
     "\n"
     "Every key can also be a variable: PARLEY_LOG_LEVEL=debug. `parley check --defaults` prints\n"
@@ -43,12 +47,18 @@ int pl_cmd_serve(int argc, char **argv)
         {"set", required_argument, NULL, 's'},
         {"data", required_argument, NULL, 'd'},
         {"ports-file", required_argument, NULL, 'p'},
+        {"nexus-config", required_argument, NULL, 'n'},
+        {"realm", required_argument, NULL, 'r'},
+        {"ws", required_argument, NULL, 'w'},
+        {"tcp", required_argument, NULL, 't'},
+        {"unix", required_argument, NULL, 'u'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     const char *sets[SETS_MAX];
     char data[4200];
     struct pl_server_options server = {.sets = sets};
+    struct pl_nexus_flags nexus = {0};
     int option;
     while ((option = getopt_long(argc, argv, "c:s:d:h", options, NULL)) != -1) {
         if ((option == 's' || option == 'd') && server.set_count == SETS_MAX)
@@ -67,6 +77,20 @@ int pl_cmd_serve(int argc, char **argv)
         case 'p':
             server.ports_file = optarg;
             break;
+        case 'n':
+            server.config_file = optarg;
+            server.nexus = &nexus;
+            break;
+        case 'r':
+        case 'w':
+        case 't':
+        case 'u':
+            *(option == 'r'     ? &nexus.realm
+                : option == 'w' ? &nexus.ws
+                : option == 't' ? &nexus.tcp
+                                : &nexus.unix) = optarg;
+            server.nexus = &nexus;
+            break;
         case 'h':
             fputs(help, stdout);
             return PL_EXIT_OK;
@@ -78,5 +102,7 @@ int pl_cmd_serve(int argc, char **argv)
         return usage("one configuration file at most");
     if (argc - optind == 1)
         server.config_file = argv[optind];
+    if (server.nexus && !server.config_file && !nexus.ws && !nexus.tcp && !nexus.unix)
+        return usage("--realm wants --ws, --tcp or --unix");
     return pl_server_run(&server);
 }

@@ -10,6 +10,7 @@
 
 #include "base/alloc.h"
 #include "server/config_table.h"
+#include "server/nexus.h"
 
 enum { WHERE_MAX = 200 };
 
@@ -471,13 +472,16 @@ static enum pl_err read_file(const char *path, struct pl_bytes *out, struct pl_d
 enum pl_err pl_config_load(
     const struct pl_config_sources *sources, struct pl_config **out, struct pl_diag *diag)
 {
-    if (!sources->file)
-        return pl_config_parse(sources, builtin_file, PL_NO_BYTES, out, diag);
-    struct pl_bytes text;
-    enum pl_err err = read_file(sources->file, &text, diag);
-    if (err)
-        return err;
-    err = pl_config_parse(sources, sources->file, text, out, diag);
+    const char *name = sources->file ? sources->file : builtin_file;
+    struct pl_bytes text = PL_NO_BYTES;
+    struct pl_shared *translated = NULL;
+    enum pl_err err = sources->file ? read_file(name, &text, diag) : PL_OK;
+    if (!err && sources->nexus)
+        err = pl_nexus_translate(name, text, sources->nexus, &translated, diag);
+    if (!err)
+        err = pl_config_parse(sources, name,
+            translated ? pl_bytes_of(translated->data, translated->len) : text, out, diag);
+    pl_shared_unref(translated);
     pl_free((void *)(uintptr_t)text.data);
     return err;
 }

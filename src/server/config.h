@@ -192,9 +192,10 @@ struct pl_config {
 
 /* Borrowed during the load. */
 struct pl_config_sources {
-    const char *file;               /* NULL: none, the defaults */
-    const char *const *environment; /* "PARLEY_LOG_LEVEL=debug", …, NULL; NULL: none */
-    const char *const *sets;        /* "log.level=debug" */
+    const char *file;                   /* NULL: none, the defaults */
+    const struct pl_nexus_flags *nexus; /* not NULL: file is nexusd's, see nexus.h */
+    const char *const *environment;     /* "PARLEY_LOG_LEVEL=debug", …, NULL; NULL: none */
+    const char *const *sets;            /* "log.level=debug" */
     uint32_t set_count;
 };
 

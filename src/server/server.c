@@ -25,6 +25,7 @@ static enum pl_err load_config(
 {
     struct pl_config_sources sources = {
         .file = options->config_file,
+        .nexus = options->nexus,
         .environment = (const char *const *)environ,
         .sets = options->sets,
         .set_count = options->set_count,

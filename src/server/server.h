@@ -15,7 +15,8 @@ struct pl_server_options {
     const char *config_file; /* NULL: the defaults */
     const char *const *sets; /* "key=value" */
     uint32_t set_count;
-    const char *ports_file; /* written when everything listens; NULL: not */
+    const struct pl_nexus_flags *nexus; /* not NULL: config_file is nexusd's, see nexus.h */
+    const char *ports_file;             /* written when everything listens; NULL: not */
 };
 
 /*
