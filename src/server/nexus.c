@@ -134,7 +134,12 @@ static enum pl_err put_address(
     snprintf(host, sizeof host, "%.*s", (int)(is_bracketed ? len - 2 : len),
         is_bracketed ? address + 1 : address);
     snprintf(port, sizeof port, "%s", colon + 1);
-    put_text(t, "address", *host ? host : "*");
+    pl_put_key(&t->v, "address");
+    pl_put_list(&t->v);
+    pl_put_text(&t->v, *host ? host : "0.0.0.0");
+    if (!*host)
+        pl_put_text(&t->v, "::");
+    pl_put_end(&t->v);
     put_text(t, "port", port);
     return PL_OK;
 }

@@ -96,7 +96,7 @@ def flags_alone_are_nexusd_without_a_file():
             equal(peer.details.realm, "flag.realm")
             await peer.close()
 
-    with _Nexusd(flags=["--realm", "flag.realm", "--ws", "127.0.0.1:0", "--tcp", "127.0.0.1:0"]) \
+    with _Nexusd(flags=["--realm", "flag.realm", "--ws", "127.0.0.1:0", "--tcp", ":0"]) \
             as server:
         asyncio.run(run(server))
 

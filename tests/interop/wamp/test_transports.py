@@ -2,40 +2,9 @@
 
 import json
 import re
-import struct
 
-from harness import Raw, Server, WebSocket, as_bytes, equal, holds, poll
-
-MESSAGE, PING, PONG = 0, 1, 2
-ROLES = {"roles": {"publisher": {}, "subscriber": {}, "caller": {}, "callee": {}}}
-HELLO = json.dumps([1, "realm1", ROLES])
-
-
-class _RawSocket(Raw):
-    """Past the handshake and HELLO, in JSON."""
-
-    def __init__(self, server, listener="rawsocket", length=15):
-        super().__init__(server, listener)
-        self.send(bytes([0x7F, length << 4 | 1, 0, 0]))
-        self.answer = self.take(4)
-        self.say(HELLO)
-        equal(self.hear()[0], 2)
-
-    def send_frame(self, kind, data=b""):
-        data = as_bytes(data)
-        return self.send(bytes([kind]) + struct.pack("!I", len(data))[1:] + data)
-
-    def take_frame(self):
-        head = self.take(4)
-        return head[0], self.take(int.from_bytes(head[1:], "big"))
-
-    def say(self, message):
-        return self.send_frame(MESSAGE, message if isinstance(message, str) else json.dumps(message))
-
-    def hear(self):
-        kind, data = self.take_frame()
-        equal(kind, MESSAGE)
-        return json.loads(data)
+from harness import Raw, Server, WebSocket, equal, holds, poll
+from raw_session import HELLO, MESSAGE, PING, PONG, ROLES, RawSocket
 
 
 def the_handshake_is_answered_with_the_limit_and_the_serializer(server):
@@ -66,14 +35,14 @@ def what_is_no_rawsocket_is_closed(server):
 
 
 def a_ping_is_answered_with_the_same_bytes(server):
-    with _RawSocket(server) as raw:
+    with RawSocket(server) as raw:
         for payload in (b"", b"x", bytes(range(256)) * 400):
             raw.send_frame(PING, payload)
             holds(raw.take_frame() == (PONG, payload), f"a PONG of {len(payload)} bytes")
 
 
 def a_ping_in_parts_is_answered_between_events_as_a_whole(server):
-    with _RawSocket(server) as raw, _RawSocket(server) as other:
+    with RawSocket(server) as raw, RawSocket(server) as other:
         raw.say([32, 1, {}, "transports.ping"])
         equal(raw.hear()[:2], [33, 1])
         raw.send(bytes([PING, 0, 0, 8]) + b"half")
@@ -86,13 +55,13 @@ def a_ping_in_parts_is_answered_between_events_as_a_whole(server):
 
 def reserved_bits_and_kinds_end_the_connection(server):
     for head in (b"\3\0\0\0", b"\7\0\0\0", b"\x10\0\0\0", b"\x80\0\0\1x", b"\x08\0\0\1x", b"\xf8\0\0\0"):
-        with _RawSocket(server) as raw:
+        with RawSocket(server) as raw:
             raw.send(head)
             raw.expect_close()
 
 
 def a_message_over_the_own_limit_ends_the_connection():
-    with Server(client={"packet": "4K", "packet_before_login": "4K"}, limits={"payload": "1K"}) as server, _RawSocket(server) as raw:
+    with Server(client={"packet": "4K", "packet_before_login": "4K"}, limits={"payload": "1K"}) as server, RawSocket(server) as raw:
         equal(raw.answer, b"\x7f\x31\0\0")
         raw.send(bytes([MESSAGE, 0, 0x10, 1]))
         raw.expect_close()
@@ -100,7 +69,7 @@ def a_message_over_the_own_limit_ends_the_connection():
 
 def a_message_of_exactly_two_to_the_24_goes_both_ways():
     with Server(client={"packet": "16M", "output": "64M"}, limits={"payload": "16M"}) as server, \
-            _RawSocket(server) as raw:
+            RawSocket(server) as raw:
         equal(raw.answer, b"\x7f\xf1\0\0")
         raw.say([64, 1, {}, "transports.longest"])
         registration = raw.hear()[2]
@@ -122,7 +91,7 @@ def a_message_of_exactly_two_to_the_24_goes_both_ways():
 
 
 def what_the_peer_does_not_take_is_an_error_for_a_call_and_no_event(server):
-    with _RawSocket(server, length=2) as small, _RawSocket(server) as other:
+    with RawSocket(server, length=2) as small, RawSocket(server) as other:
         small.say([64, 1, {}, "transports.large"])
         equal(small.hear()[0], 65)
         small.say([32, 2, {}, "transports.large"])
@@ -219,7 +188,7 @@ def what_no_client_may_send_is_a_violation(server):
               [16, 0, {}, "a.b"], [32, "1", {}, "a.b"], [48, 1, [], "a.b"], [16, 1, {}, "a.b", 7],
               [16, 1, {}, "a.b", [], []]]
     for bad in [*map(json.dumps, joined), "[16,1,{},", "\ufeff[]", "nul"]:
-        with _RawSocket(server) as raw:
+        with RawSocket(server) as raw:
             raw.say(bad)
             answer = raw.hear()
             equal((answer[0], answer[2]), (3, "wamp.error.protocol_violation"), bad)
@@ -245,7 +214,7 @@ def a_client_without_a_role_is_refused(server):
 
 
 def late_answers_of_a_callee_are_no_violation(server):
-    with _RawSocket(server) as callee, _RawSocket(server) as caller:
+    with RawSocket(server) as callee, RawSocket(server) as caller:
         callee.say([64, 1, {}, "transports.late"])
         equal(callee.hear()[0], 65)
         caller.say([48, 1, {}, "transports.late"])
@@ -271,7 +240,7 @@ def who_sends_no_hello_is_closed():
 
 def a_silent_peer_is_pinged_and_closed_when_it_does_not_answer():
     with Server(client={"ping_interval": "1s", "ping_max": 1}) as server:
-        with _RawSocket(server) as silent, _RawSocket(server) as alive, \
+        with RawSocket(server) as silent, RawSocket(server) as alive, \
                 WebSocket(server, "wamp", protocol="wamp.2.json") as ws:
             ws.send_frame(1, HELLO)
             equal(json.loads(ws.take_frame()[1])[0], 2)
@@ -302,7 +271,7 @@ def a_refused_origin_is_named_in_the_log():
 
 def goodbye_and_a_drain_are_said_before_the_end():
     with Server() as server:
-        with _RawSocket(server) as a, _RawSocket(server) as b:
+        with RawSocket(server) as a, RawSocket(server) as b:
             a.say([6, {}, "wamp.close.normal"])
             equal(a.hear(), [6, {}, "wamp.close.goodbye_and_out"])
             a.expect_close()
@@ -315,7 +284,7 @@ def goodbye_and_a_drain_are_said_before_the_end():
 def tcp_keepalive_is_set_where_it_is_configured():
     listeners = [{"name": "wamp", "address": "127.0.0.1", "port": 0, "protocols": ["wamp"],
                   "tcp_keepalive": "30s"}]
-    with Server(listeners=listeners) as server, _RawSocket(server, "wamp"):
+    with Server(listeners=listeners) as server, RawSocket(server, "wamp"):
         port = f":{server.port('wamp'):04X}"
 
         def is_timed():
