@@ -389,8 +389,9 @@ static enum pl_err ask_registration(
         return PL_NO_CALLEE;
     if (call->has_more && !(callee->flags & PL_CALLEE_TAKES_PARTS))
         return PL_NO_PARTS;
-    /* Another one may have to be asked, with the same arguments. */
-    if (reg->callee_count > 1)
+    /* Another one may have to be asked, with the same arguments; parts have the first one's name.
+     */
+    if (reg->callee_count > 1 || call->has_more)
         call->kept = pl_message_keep(r->batch->messages[index]);
     return ask(r, call, callee, index);
 }
@@ -501,13 +502,25 @@ static enum pl_err begin_call(
     return ask_subscriptions(r, call, index);
 }
 
+/* A part is a call of what the first one called, whatever it says itself. */
+static enum pl_err address_part(struct pl_runner *r, const struct pl_call *call, uint32_t index)
+{
+    const struct pl_message *first = call->kept;
+    const char *subject = first ? pl_arena_copy(&r->batch->arena, first->subject) : NULL;
+    if (!subject)
+        return PL_NO_MEMORY;
+    r->batch->messages[index]->subject = pl_bytes_of(subject, first->subject.len);
+    return PL_OK;
+}
+
 /* A further part goes where the first one went. */
 static void run_part(struct pl_runner *r, const struct pl_op *op, struct pl_call *call)
 {
     if (!call || !call->has_more || !call->callee || call->is_killed)
         return;
     call->has_more = op->flags & PL_CALL_MORE;
-    if (add_invoke(r, call, call->offer, op->index, false))
+    call->is_parted = true;
+    if (address_part(r, call, op->index) || add_invoke(r, call, call->offer, op->index, false))
         finish(r, call, PL_NO_MEMORY, PL_NO_MESSAGE, PL_NO_MEMORY);
 }
 
@@ -664,7 +677,7 @@ static enum pl_err ask_next(struct pl_runner *r, struct pl_call *call)
     struct pl_registration *reg =
         kept ? pl_registrations_match(&r->realm->dealer.registrations, kept->subject) : NULL;
     struct pl_callee *callee = reg ? pl_dealer_choose(r->realm, call, reg) : NULL;
-    if (!callee || call->tried_count == PL_CALL_TRIES_MAX || call->has_more)
+    if (!callee || call->tried_count == PL_CALL_TRIES_MAX || call->has_more || call->is_parted)
         return PL_NO_CALLEE;
     enum pl_err err = pl_batch_add_kept(r->batch, pl_message_keep(kept), &index);
     return err ? err : ask(r, call, callee, index);

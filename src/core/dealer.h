@@ -39,11 +39,13 @@ struct pl_call {
     struct pl_identity *identity; /* the caller's; one reference */
     uint64_t caller_id;
     struct pl_sink *sink;    /* a message's; owned */
-    struct pl_message *kept; /* one reference, where another callee may be asked; or NULL */
+    struct pl_message *kept; /* the first; one reference. Where another callee may be asked, or
+                                parts follow; or NULL */
     uint64_t tried[PL_CALL_TRIES_MAX]; /* sessions that were asked before */
     uint64_t timeout_ms;               /* 0: none */
     uint8_t tried_count, callee_flags;
     bool wants_progress, has_more, keeps_time;
+    bool is_parted; /* further parts came, which are not kept: no other callee can be asked */
     bool is_stuck;
     bool is_killed;   /* canceled: the callee's answer is waited for */
     bool is_pressing; /* its caller reads too slowly: the callee is not read from */
