@@ -147,7 +147,7 @@ static enum pl_err open_auth(struct pl_server *server, struct pl_diag *diag)
     struct pl_auth_config config;
     uint8_t secret[PL_LOGIN_SECRET_LEN];
     enum pl_err err = pl_login_config(server->config, &arena, &config);
-    if (!err && config.users_file) {
+    if (!err && config.users_file && server->data) { /* one that is only checked has none */
         pl_login_secret(server, secret);
         config.secret = pl_bytes_of(secret, sizeof secret);
     }

@@ -37,13 +37,14 @@ def _refused(config, *expected, code=2, arguments=(), files=None):
 def the_ports_file_lists_every_listener():
     with Server() as server:
         names = {listener["name"] for listener in server.listeners}
-        equal(names, {"mqtt", "nats", "redis", "shared", "mqtts", "natss", "rediss", "wss", "admin"})
+        equal(names, {"mqtt", "nats", "redis", "wamp", "rawsocket", "shared", "mqtts", "natss",
+                      "rediss", "wss", "admin"})
         for listener in server.listeners:
             holds(0 < listener["port"] < 65536, str(listener))
             equal(listener["address"], "127.0.0.1")
         equal(server.listener("mqtt")["protocols"], ["mqtt"])
         equal(server.listener("mqtt")["tls"], False)
-        equal(server.listener("wss")["protocols"], ["mqtt", "nats", "redis", "http"])
+        equal(server.listener("wss")["protocols"], ["mqtt", "nats", "redis", "wamp", "http"])
         equal(server.listener("wss")["tls"], True)
         holds(not list(server.folder.glob("*.new")), "nothing is left beside it")
 

@@ -267,6 +267,32 @@ def a_login_over_rawsocket_is_the_same(server):
         equal(take()[2]["authid"], "bob")
 
 
+def a_challenge_counts_no_connection_of_the_user_and_a_login_does():
+    config = _config(limits={"connections_per_user": 1})
+    with Server(config=config, files=FILES) as server:
+        with Peer(server) as first, Peer(server) as second, Peer(server) as third:
+            for peer in (first, second, third):
+                peer.hello(authmethods=["ticket"], authid="bob").take(4)
+            first.send(5, "wrong", {})
+            first.expect_abort("wamp.error.authentication_failed")
+            second.send(5, PASSWORD, {})
+            second.take(2)
+            third.send(5, PASSWORD, {})
+            third.expect_abort("wamp.error.unavailable")
+
+
+def who_guesses_is_slowed():
+    config = _config()
+    config["auth"] = {"users": "users", "free_failures": 2, "backoff": "10s"}
+    files = {"users": USERS}
+    with Server(config=config, files=files) as server:
+        for reason in ["wamp.error.authentication_failed"] * 3 + ["wamp.error.unavailable"]:
+            with Peer(server) as peer:
+                peer.hello(authmethods=["wampcra"], authid="cra").take(4)
+                peer.send(5, b64(bytes(32)), {})
+                peer.expect_abort(reason)
+
+
 # ---- TLS ----
 
 class _Secure(Peer):
