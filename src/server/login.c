@@ -263,6 +263,10 @@ void pl_login_secret(const struct pl_server *server, uint8_t out[PL_LOGIN_SECRET
     char *text = NULL;
     size_t len = 0;
     struct pl_diag diag;
+    if (!server->data) { /* `parley check` keeps nothing */
+        randombytes_buf(out, PL_LOGIN_SECRET_LEN);
+        return;
+    }
     if (snprintf(path, sizeof path, "%s/login-secret", server->data) >= (int)sizeof path)
         path[0] = 0;
     enum pl_err err = pl_file_read(path, PL_LOGIN_SECRET_LEN, &diag, &text, &len, NULL);
