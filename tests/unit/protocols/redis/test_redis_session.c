@@ -1,6 +1,7 @@
 #include "check.h"
 
 #include "base/alloc.h"
+#include "codec/value.h"
 #include "protocols/rig.h"
 #include "protocols/redis/redis.h"
 
@@ -392,6 +393,41 @@ TEST(names_and_payloads_are_any_bytes)
     rig_clear(a);
     CHECK_STR(rig_ask(b, "PUBLISH \"\" x\r\n"), ":1\r\n");
     CHECK_STR(a->got, "*3\r\n$7\r\nmessage\r\n$0\r\n\r\n$1\r\nx\r\n");
+    rig_done(&rig);
+}
+
+TEST(arguments_of_others_are_plain_payloads)
+{
+    const struct {
+        struct pl_bytes payload;
+        uint8_t serializer;
+        const char *bulk;
+    } cases[] = {
+        {PL_BYTES("[\"hello\"]"), PL_SERIAL_JSON, "$5\r\nhello\r\n"},
+        {PL_NO_BYTES, PL_SERIAL_JSON, "$0\r\n\r\n"},
+        {PL_BYTES("\x91\xa2hi"), PL_SERIAL_MSGPACK, "$2\r\nhi\r\n"},
+        {PL_BYTES("\x91\x07"), PL_SERIAL_MSGPACK, "$1\r\n7\r\n"},
+        {PL_BYTES("\x81\x42hi"), PL_SERIAL_CBOR, "$2\r\nhi\r\n"},
+        {PL_BYTES("\x82\x01\x02"), PL_SERIAL_CBOR, "$26\r\n{\"args\":[1,2],\"kwargs\":{}}\r\n"},
+    };
+    rig_init(&rig, 1);
+    struct rig_peer *a = peer(), *b = peer();
+    rig_ask(a, "SUBSCRIBE x\r\n");
+    rig_ask(b, "PSUBSCRIBE *\r\n");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct pl_message draft = {.subject = PL_BYTES("x"),
+            .payload = cases[i].payload,
+            .format = (uint8_t)(PL_FORMAT_ARGUMENTS + cases[i].serializer)};
+        char want[128];
+        rig_clear(a), rig_clear(b);
+        CHECK_EQ(pl_realm_publish(rig.realm, &rig.workers[0], &draft), PL_OK);
+        rig_run(&rig);
+        (void)snprintf(want, sizeof want, "*3\r\n$7\r\nmessage\r\n$1\r\nx\r\n%s", cases[i].bulk);
+        CHECK_STR(a->got, want);
+        (void)snprintf(
+            want, sizeof want, "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nx\r\n%s", cases[i].bulk);
+        CHECK_STR(b->got, want);
+    }
     rig_done(&rig);
 }
 
