@@ -3,8 +3,8 @@
 import subprocess
 import time
 
-from clients import Autobahn, MqttJs, Nats, Refused
-from harness import SANITIZER_OPTIONS, TIMEOUT, Failure, equal, holds, os
+from clients import Autobahn, IoRedis, MqttJs, Nats, Refused
+from harness import SANITIZER_OPTIONS, TIMEOUT, Failure, Server, equal, holds, os
 
 SECONDS_MAX = 120
 
@@ -200,3 +200,86 @@ def a_timeout_does_not_wait_for_the_next_second(server):
             equal(_refusal(caller.ask, "silent.procedure", options={"timeout": 20})[0],
                   "wamp.error.timeout")
         holds(time.monotonic() - began < 5, "ten timeouts of 20 ms are no ten seconds")
+
+
+def progress_of_an_mqtt_5_responder_reaches_only_the_caller_that_wants_it(server):
+    with _mqtt5(server) as mqtt, _wamp(server, "msgpack") as caller:
+        mqtt.subscribe("mqtt/slow")
+        for wanted in (True, False):
+            answer = caller.begin("call", procedure="mqtt.slow",
+                                  options={"receive_progress": True} if wanted else {})
+            properties = mqtt.next().properties
+            equal(properties.get("userProperties"),
+                  {"Parley-Receive-Progress": "true"} if wanted else None)
+            for part in ("a", "b"):
+                mqtt.publish(properties["responseTopic"], part, properties={
+                    "userProperties": {"parley-progress": "true"}})
+            mqtt.publish(properties["responseTopic"], "end")
+            done = caller.finish(answer)
+            equal((done["parts"], done["args"]), (["a", "b"] if wanted else [], ["end"]))
+
+
+def errors_of_nats_and_mqtt_responders_are_told_in_each_others_words(server):
+    with _nats(server) as nats, _mqtt5(server) as mqtt:
+        nats.subscribe("bad.nats")
+        mqtt.subscribe("bad/mqtt")
+        asked = mqtt.begin("request", topic="bad/nats", data="", response="answers/bad/nats")
+        nats.publish(nats.next().reply, "why", headers=[
+            ["Nats-Service-Error", "no such thing"], ["Nats-Service-Error-Code", "404"]])
+        properties = mqtt.finish(asked)["reply"]["properties"]["userProperties"]
+        equal(properties, {"parley-error": "no such thing", "Nats-Service-Error": "no such thing",
+                           "Nats-Service-Error-Code": "404"})
+        asked = nats.begin("request", subject="bad.mqtt", data="")
+        mqtt.publish(mqtt.next().properties["responseTopic"], "why", properties={
+            "userProperties": {"parley-error": "com.example.bad"}})
+        equal(dict(nats.finish(asked)["reply"]["headers"]), {
+            "Nats-Service-Error": "com.example.bad", "Nats-Service-Error-Code": "500",
+            "parley-error": "com.example.bad"})
+
+
+def the_limit_of_a_call_ends_requests_that_nobody_answers():
+    with Server(calls={"timeout": "100ms"}) as server, _wamp(server) as callee, \
+            _nats(server) as nats, _mqtt5(server) as mqtt, _wamp(server) as caller:
+        callee.register("silent.procedure", "silent")
+        reply = nats.request("silent.procedure", "x")
+        equal((reply.data, dict(reply.headers)), (b"", {
+            "Nats-Service-Error": "wamp.error.timeout", "Nats-Service-Error-Code": "504"}))
+        reply = mqtt.request("silent/procedure", "x", "answers/silent")
+        equal((reply.data, reply.properties["userProperties"]),
+              (b"", {"parley-error": "wamp.error.timeout"}))
+        # The caller's own limit is longer than what a responder is given.
+        nats.subscribe("silent.responder")
+        uri, _ = _refusal(caller.ask, "silent.responder", options={"timeout": 60000})
+        equal(uri, "wamp.error.timeout")
+
+
+def nobody_is_asked_who_hears_everything_or_cannot_answer(server):
+    with _nats(server) as tap, _mqtt5(server) as mqtt_tap, MqttJs(server.url("mqtt", "mqtt")) as old, \
+            IoRedis(server.address("redis")) as redis, _wamp(server) as hearer, \
+            _wamp(server) as caller:
+        tap.subscribe(">")
+        mqtt_tap.subscribe("#")
+        mqtt_tap.subscribe("+/cannot")
+        old.subscribe("they/cannot")
+        redis.subscribe("they.cannot")
+        hearer.subscribe("they.cannot")
+        equal(_refusal(caller.ask, "they.cannot", "x")[0], "wamp.error.no_such_procedure")
+        caller.publish("they.cannot", "the event")
+        for client, name in ((tap, "they.cannot"), (mqtt_tap, "they/cannot"), (old, "they/cannot"),
+                             (redis, "they.cannot")):
+            client.expect(name, "the event")
+        hearer.expect("they.cannot", ["the event"])
+
+
+def several_responders_are_all_asked_and_the_first_answer_counts(server):
+    with _nats(server) as first, _mqtt5(server) as second, _wamp(server) as caller:
+        first.subscribe("several.*")
+        second.subscribe("several/here")
+        answer = caller.begin("call", procedure="several.here", args=["x"])
+        asked = (first.next().reply, second.next().properties["responseTopic"])
+        equal(asked[0].replace(".", "/"), asked[1])
+        second.publish(asked[1], "second")
+        first.publish(asked[0], "first")
+        equal(caller.finish(answer)["args"], ["second"])
+        first.respond("several.alone")
+        equal(caller.ask("several.alone", "x")["args"], ["x"])

@@ -2,7 +2,7 @@
 tells the same."""
 
 from clients import Autobahn, IoRedis, MqttJs, Nats
-from harness import equal, holds
+from harness import Server, equal, holds
 
 SECONDS_MAX = 120
 SERIALIZERS = ("json", "msgpack", "cbor")
@@ -118,3 +118,88 @@ def a_value_that_wamp_retains_is_had_by_a_late_mqtt_subscriber_and_the_other_way
         mqtt.publish("kept/by/mqtt", "v2", retain=True)
         wamp.subscribe("kept.by.mqtt", get_retained=True)
         wamp.expect("kept.by.mqtt", ["v2"], details={"retained": True})
+
+
+# One row of each kind, for what is kept: WAMP's arguments, and the bytes.
+KEPT = [(["text"], {}, b"text"), ([b"\x00\xff"], {}, b"\x00\xff"), ([7], {}, b"7"),
+        ([{"a": [1]}], {}, b'{"a":[1]}'), ([1, 2], {"k": "v"}, b'{"args":[1,2],"kwargs":{"k":"v"}}')]
+
+
+def a_retained_value_is_the_same_as_a_live_one(server):
+    with _wamp(server, "msgpack") as wamp, MqttJs(server.url("mqtt", "mqtt")) as mqtt, \
+            _wamp(server, "cbor") as cbor, _wamp(server, "json") as json:
+        for number, (args, kwargs, data) in enumerate(KEPT):
+            wamp.publish(f"kept.row.{number}", *args, options={"retain": True}, **kwargs)
+            mqtt.subscribe(f"kept/row/{number}")
+            mqtt.expect(f"kept/row/{number}", data, retain=True)
+            for late in (json, cbor):
+                late.subscribe(f"kept.row.{number}", get_retained=True)
+                late.expect(f"kept.row.{number}", args, kwargs=kwargs, details={"retained": True})
+
+
+def no_arguments_clear_a_retained_value_as_an_empty_payload_does(server):
+    with _wamp(server) as wamp, MqttJs(server.url("mqtt", "mqtt")) as mqtt, \
+            MqttJs(server.url("mqtt", "mqtt")) as late:
+        mqtt.publish("cleared/value", "old", retain=True)
+        mqtt.publish("cleared/other", "stays", retain=True)
+        wamp.publish("cleared.value", options={"retain": True})
+        late.subscribe("cleared/#")
+        late.expect("cleared/other", "stays")
+
+
+def history_is_told_to_mqtt_and_wamp_as_it_was_live():
+    with Server(history=[{"subject": "log.>", "limit": 100}]) as server, \
+            _wamp(server, "cbor") as wamp, MqttJs(server.url("mqtt", "mqtt")) as old, \
+            MqttJs(server.url("mqtt", "mqtt"), protocolVersion=5) as mqtt, \
+            _wamp(server, "msgpack") as reader:
+        for args, kwargs, _ in KEPT:
+            wamp.publish("log.a", *args, **kwargs)
+        for data, _ in TO_WAMP:
+            old.publish("log/a", data)
+        mqtt.subscribe("log/#", properties={"userProperties": {"parley-since": "all"}})
+        for _, _, data in KEPT:
+            mqtt.expect("log/a", data)
+        for data, _ in TO_WAMP:
+            mqtt.expect("log/a", data)
+        reader.subscribe("log.a")
+        number = reader.ask("wamp.subscription.lookup", "log.a")["args"][0]
+        events = reader.ask("wamp.subscription.get_events", number)["args"]
+        told = [(event.get("args") or [], event.get("kwargs") or {}) for event in events]
+        equal(told, [(args, kwargs) for args, kwargs, _ in KEPT] + [(args, {}) for _, args in TO_WAMP])
+
+
+def a_listener_of_wamp_may_fix_how_payloads_become_arguments():
+    rows = [(b"21.5", 21.5), (b'{"a":1}', {"a": 1}), (b"plain", "plain"), (b"\xff", b"\xff")]
+    for rule in ("raw", "json"):
+        with Server(wamp={"payload": rule}) as server, Nats(server.url("nats", "nats")) as nats, \
+                _wamp(server, "msgpack") as wamp:
+            wamp.subscribe("fixed.rule")
+            for data, value in rows:
+                nats.publish("fixed.rule", data)
+                if rule == "raw" and data != b"\xff":
+                    value = data.decode()
+                wamp.expect("fixed.rule", [value])
+
+
+def a_content_type_says_that_a_payload_is_json(server):
+    with Nats(server.url("nats", "nats")) as nats, _wamp(server) as wamp, \
+            MqttJs(server.url("mqtt", "mqtt"), protocolVersion=5) as mqtt:
+        wamp.subscribe("typed.payload")
+        nats.publish("typed.payload", b"21.5", headers=[["Content-Type", "application/x-wamp+json"]])
+        wamp.expect("typed.payload", [21.5])
+        mqtt.publish("typed/payload", b"true", properties={"contentType": "application/x-wamp+json"})
+        wamp.expect("typed.payload", [True])
+        mqtt.publish("typed/payload", b"true")
+        wamp.expect("typed.payload", ["true"])
+
+
+def bytes_of_one_protocol_are_never_changed_for_another(server):
+    """What looks like arguments, or like a binary of JSON, is bytes between those that know none."""
+    with Nats(server.url("nats", "nats")) as nats, MqttJs(server.url("mqtt", "mqtt")) as mqtt, \
+            IoRedis(server.address("redis")) as redis:
+        nats.subscribe("un.changed")
+        redis.subscribe("un.changed")
+        for data in (b'{"args":[1],"kwargs":{}}', b'"\\u0000AP8="', b"[ 1 , 2 ]", b"\x00AP8=", b"\xff"):
+            mqtt.publish("un/changed", data)
+            nats.expect("un.changed", data)
+            redis.expect("un.changed", data)

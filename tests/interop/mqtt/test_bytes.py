@@ -1,6 +1,6 @@
 """The corners of MQTT, byte by byte, against the real process."""
 
-from clients import MqttJs
+from clients import Autobahn, MqttJs
 from harness import Raw, Server, WebSocket, equal, holds
 from packets import Mqtt, connect, connected, length, packet, take_packet
 
@@ -221,3 +221,13 @@ def mqtt_js_and_a_raw_subscriber_see_the_same_properties(server):
             "contentType": "text/plain", "payloadFormatIndicator": True,
             "responseTopic": "back", "userProperties": {"a": "1"}})
         raw.hear("30 (<'props'> (01 01 03 <'text/plain'> 08 <'back'> 26 <'a'> <'1'>) 'x')")
+
+
+def a_request_that_a_procedure_answers_has_found_somebody(server):
+    with connected(server, "asker", 5) as raw, \
+            Autobahn(server.url("ws", "shared")) as callee:
+        callee.register("acknowledged.procedure")
+        raw.say("82 (0001 00 <'answers'> 00)").hear("90 (0001 00 00)")
+        raw.say("32 (<'nobody/there'> 0002 (08 <'answers'>) 'x')").hear("40 (0002 10)")
+        raw.say("32 (<'acknowledged/procedure'> 0003 (08 <'answers'> 09 <'id'>) 'x')")
+        raw.hear("40 (0003) 30 (<'answers'> (01 01 09 <'id'>) 'x')")
