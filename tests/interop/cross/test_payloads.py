@@ -1,8 +1,10 @@
 """What a payload of one protocol is in the others, as a table: the page docs/reference/subjects.md
 tells the same."""
 
+import json
+
 from clients import Autobahn, IoRedis, MqttJs, Nats
-from harness import Server, equal, holds
+from harness import Server, WebSocket, equal, holds
 
 SECONDS_MAX = 120
 SERIALIZERS = ("json", "msgpack", "cbor")
@@ -42,19 +44,19 @@ def _wamp(server, serializer="json"):
 
 def what_nats_mqtt_and_redis_publish_is_arguments_in_every_serializer(server):
     with Nats(server.url("nats", "nats")) as nats, MqttJs(server.url("mqtt", "mqtt")) as mqtt, \
-            IoRedis(server.address("redis")) as redis, _wamp(server, "json") as json, \
+            IoRedis(server.address("redis")) as redis, _wamp(server, "json") as text, \
             _wamp(server, "msgpack") as msgpack, _wamp(server, "cbor") as cbor:
-        for wamp in (json, msgpack, cbor):
+        for wamp in (text, msgpack, cbor):
             wamp.subscribe("to.wamp")
         for data, args in TO_WAMP:
             nats.publish("to.wamp", data)
             mqtt.publish("to/wamp", data)
             redis.publish("to.wamp", data)
-            for wamp in (json, msgpack, cbor):
+            for wamp in (text, msgpack, cbor):
                 for _ in range(3):
                     wamp.expect("to.wamp", args, kwargs={})
         nats.publish("to.wamp", b'{"args":[1],"kwargs":{"k":[2]}}')
-        for wamp in (json, msgpack, cbor):
+        for wamp in (text, msgpack, cbor):
             wamp.expect("to.wamp", [1], kwargs={"k": [2]})
 
 
@@ -77,9 +79,9 @@ def what_wamp_publishes_is_the_same_bytes_for_everyone(server):
 
 
 def arguments_cross_serializers_unharmed(server):
-    with _wamp(server, "json") as json, _wamp(server, "msgpack") as msgpack, \
+    with _wamp(server, "json") as text, _wamp(server, "msgpack") as msgpack, \
             _wamp(server, "cbor") as cbor:
-        everyone = (json, msgpack, cbor)
+        everyone = (text, msgpack, cbor)
         for wamp in everyone:
             wamp.subscribe("across.serializers")
         args = ["text", 0, -1, 2**31, 1.5, True, None, [], {}, [[1], {"a": {"b": b"\x01\x00"}}],
@@ -110,6 +112,23 @@ def headers_cross_as_details(server):
         equal(mqtt.next().properties["userProperties"], {"trace": "abc"})
 
 
+def headers_of_others_are_details_of_an_event(server):
+    with Nats(server.url("nats", "nats")) as nats, \
+            MqttJs(server.url("mqtt", "mqtt"), protocolVersion=5) as mqtt, \
+            WebSocket(server, "shared", protocol="wamp.2.json") as raw:
+        def ask(message):
+            raw.send_frame(1, json.dumps(message))
+            return json.loads(raw.take_frame()[1])
+
+        equal(ask([1, "realm1", {"roles": {"subscriber": {}}}])[0], 2)
+        equal(ask([32, 1, {}, "headed.by.others"])[0], 33)
+        nats.publish("headed.by.others", "x", headers=[["trace", "abc"], ["Content-Type", "a/b"]])
+        mqtt.publish("headed/by/others", "y", properties={"userProperties": {"trace": "def"}})
+        for trace, argument in (("abc", "x"), ("def", "y")):
+            event = json.loads(raw.take_frame()[1])
+            equal((event[0], event[3], event[4]), (36, {"x_trace": trace}, [argument]))
+
+
 def a_value_that_wamp_retains_is_had_by_a_late_mqtt_subscriber_and_the_other_way_round(server):
     with _wamp(server, "cbor") as wamp, MqttJs(server.url("mqtt", "mqtt")) as mqtt:
         wamp.publish("kept.by.wamp", "v1", options={"retain": True})
@@ -127,12 +146,12 @@ KEPT = [(["text"], {}, b"text"), ([b"\x00\xff"], {}, b"\x00\xff"), ([7], {}, b"7
 
 def a_retained_value_is_the_same_as_a_live_one(server):
     with _wamp(server, "msgpack") as wamp, MqttJs(server.url("mqtt", "mqtt")) as mqtt, \
-            _wamp(server, "cbor") as cbor, _wamp(server, "json") as json:
+            _wamp(server, "cbor") as cbor, _wamp(server, "json") as text:
         for number, (args, kwargs, data) in enumerate(KEPT):
             wamp.publish(f"kept.row.{number}", *args, options={"retain": True}, **kwargs)
             mqtt.subscribe(f"kept/row/{number}")
             mqtt.expect(f"kept/row/{number}", data, retain=True)
-            for late in (json, cbor):
+            for late in (text, cbor):
                 late.subscribe(f"kept.row.{number}", get_retained=True)
                 late.expect(f"kept.row.{number}", args, kwargs=kwargs, details={"retained": True})
 
