@@ -80,6 +80,8 @@ struct pl_auth_exchange {
     struct pl_bytes client_nonce;
     struct pl_bytes nonce;      /* SCRAM: what was sent */
     struct pl_bytes text;       /* CRA: what is signed */
+    struct pl_bytes own_key;    /* KEY: the server's, and … */
+    struct pl_bytes signature;  /* … what it says to the client's challenge; empty: nothing */
     uint8_t random[PL_KEY_LEN]; /* KEY: the challenge */
 };
 
@@ -95,6 +97,9 @@ PL_MUST_USE enum pl_err pl_auth_exchange_set_principal(
 /* Makes the challenge. PL_BAD_LOGIN: what the client has to bring for it is missing. */
 PL_MUST_USE enum pl_err pl_auth_exchange_begin(struct pl_auth_exchange *exchange, uint64_t session,
     uint64_t now_unix_ms, struct pl_diag *diag);
+/* KEY: answers the client's own challenge, hex, with the server's key. */
+PL_MUST_USE enum pl_err pl_auth_exchange_sign(struct pl_auth_exchange *exchange,
+    const struct pl_auth_tables *tables, struct pl_bytes challenge);
 /* Does the response prove that the client knows the secret? out_verifier: SCRAM: what proves that
  * we do; else empty; PL_VERIFIER_LEN bytes of room. */
 PL_MUST_USE bool pl_auth_exchange_is_proved(const struct pl_auth_exchange *exchange,

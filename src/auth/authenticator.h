@@ -58,6 +58,7 @@ struct pl_auth_config {
     size_t listener_count;
 
     const char *users_file; /* NULL: no users */
+    const char *key_file;   /* the server's own for cryptosign, 64 hex digits; NULL: none */
     struct pl_bytes secret; /* 32 bytes, the same after a restart: what the salt of who is unknown
                                is made from. Empty: random. Constant from pl_auth_new on */
     struct pl_jwt_config jwt;

@@ -279,6 +279,33 @@ static enum pl_err begin_scram(struct pl_auth_exchange *exchange, struct pl_diag
     return err;
 }
 
+/* What TLS gave, hashed to as many bytes as a challenge has; empty: no binding. */
+static struct pl_bytes hashed_channel(
+    const struct pl_auth_exchange *exchange, uint8_t hash[crypto_hash_sha256_BYTES])
+{
+    if (!exchange->binding.len)
+        return PL_NO_BYTES;
+    crypto_hash_sha256(hash, exchange->channel_id.data, exchange->channel_id.len);
+    return pl_bytes_of(hash, crypto_hash_sha256_BYTES);
+}
+
+enum pl_err pl_auth_exchange_sign(struct pl_auth_exchange *exchange,
+    const struct pl_auth_tables *tables, struct pl_bytes challenge)
+{
+    uint8_t bytes[PL_KEY_LEN], hash[crypto_hash_sha256_BYTES];
+    char signature[PL_CRYPTOSIGN_LEN], key[2 * PL_KEY_LEN];
+    if (exchange->method != PL_METHOD_KEY || !tables->has_key ||
+        !pl_hex_decode_key(challenge, bytes))
+        return PL_OK;
+    pl_cryptosign_sign(tables->secret_key, bytes, hashed_channel(exchange, hash), signature);
+    pl_hex_encode(pl_bytes_of(tables->public_key, sizeof tables->public_key), key);
+    enum pl_err err =
+        pl_auth_exchange_keep(exchange, pl_bytes_of(key, sizeof key), &exchange->own_key);
+    return err ? err
+               : pl_auth_exchange_keep(
+                     exchange, pl_bytes_of(signature, sizeof signature), &exchange->signature);
+}
+
 static enum pl_err begin_key(struct pl_auth_exchange *exchange)
 {
     char hex[2 * PL_KEY_LEN];
@@ -289,6 +316,10 @@ static enum pl_err begin_key(struct pl_auth_exchange *exchange)
     add_field(exchange, "challenge", text);
     if (exchange->binding.len)
         add_field(exchange, "channel_binding", exchange->binding);
+    if (exchange->signature.len) {
+        add_field(exchange, "pubkey", exchange->own_key);
+        add_field(exchange, "signature", exchange->signature);
+    }
     return err;
 }
 
@@ -355,18 +386,12 @@ static bool is_scram_proved(const struct pl_auth_exchange *exchange,
     return is_proved;
 }
 
-/* A channel id is put over the challenge with as many bytes: what TLS gave is hashed. */
 static bool is_key_proved(
     const struct pl_auth_exchange *exchange, const struct pl_credentials *credentials)
 {
     uint8_t hash[crypto_hash_sha256_BYTES];
-    struct pl_bytes id = PL_NO_BYTES;
-    if (exchange->binding.len) {
-        crypto_hash_sha256(hash, exchange->channel_id.data, exchange->channel_id.len);
-        id = pl_bytes_of(hash, sizeof hash);
-    }
-    return pl_cryptosign_is_proved(
-        exchange->secret.bytes, exchange->random, id, credentials->response);
+    return pl_cryptosign_is_proved(exchange->secret.bytes, exchange->random,
+        hashed_channel(exchange, hash), credentials->response);
 }
 
 bool pl_auth_exchange_is_proved(const struct pl_auth_exchange *exchange,

@@ -187,6 +187,9 @@ static void begin_exchange(struct pl_auth *auth, const struct pl_auth_tables *ta
         return;
     }
     enum pl_err err = keep_extra(exchange, credentials, &diag);
+    if (!err)
+        err =
+            pl_auth_exchange_sign(exchange, tables, pl_credentials_extra(credentials, "challenge"));
     if (!err && !user && login->ask && method->method != PL_METHOD_TICKET) {
         ask(auth, exchange, credentials, NULL, login);
         return;

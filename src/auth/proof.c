@@ -89,6 +89,23 @@ bool pl_scram_is_proved(const struct pl_scram *scram, const struct pl_scram_keys
     return is_proved;
 }
 
+/* The challenge with the channel id, if there is one, put over it. */
+static void bind(
+    const uint8_t challenge[PL_KEY_LEN], struct pl_bytes channel_id, uint8_t out[PL_KEY_LEN])
+{
+    for (size_t i = 0; i < PL_KEY_LEN; i++)
+        out[i] = challenge[i] ^ (channel_id.len ? channel_id.data[i] : 0);
+}
+
+void pl_cryptosign_sign(const uint8_t secret_key[2 * PL_KEY_LEN],
+    const uint8_t challenge[PL_KEY_LEN], struct pl_bytes channel_id, char out[PL_CRYPTOSIGN_LEN])
+{
+    uint8_t bytes[SIGNATURE_LEN + PL_KEY_LEN];
+    bind(challenge, channel_id, bytes + SIGNATURE_LEN);
+    crypto_sign_detached(bytes, NULL, bytes + SIGNATURE_LEN, PL_KEY_LEN, secret_key);
+    pl_hex_encode(pl_bytes_of(bytes, sizeof bytes), out);
+}
+
 bool pl_cryptosign_is_proved(const uint8_t public_key[PL_KEY_LEN],
     const uint8_t challenge[PL_KEY_LEN], struct pl_bytes channel_id, struct pl_bytes response)
 {
@@ -98,8 +115,7 @@ bool pl_cryptosign_is_proved(const uint8_t public_key[PL_KEY_LEN],
         !pl_hex_decode_key(pl_bytes_of(response.data + 64, 64), signature + PL_KEY_LEN) ||
         !pl_hex_decode_key(pl_bytes_of(response.data + 128, 64), shown))
         return false;
-    for (size_t i = 0; i < PL_KEY_LEN; i++)
-        message[i] = challenge[i] ^ (channel_id.len ? channel_id.data[i] : 0);
+    bind(challenge, channel_id, message);
     return sodium_memcmp(message, shown, PL_KEY_LEN) == 0 &&
            crypto_sign_verify_detached(signature, message, PL_KEY_LEN, public_key) == 0;
 }

@@ -43,5 +43,9 @@ bool pl_scram_is_proved(const struct pl_scram *scram, const struct pl_scram_keys
  */
 bool pl_cryptosign_is_proved(const uint8_t public_key[PL_KEY_LEN],
     const uint8_t challenge[PL_KEY_LEN], struct pl_bytes channel_id, struct pl_bytes response);
+/* The same answer, made: hex without a zero. */
+enum { PL_CRYPTOSIGN_LEN = 192 };
+void pl_cryptosign_sign(const uint8_t secret_key[2 * PL_KEY_LEN],
+    const uint8_t challenge[PL_KEY_LEN], struct pl_bytes channel_id, char out[PL_CRYPTOSIGN_LEN]);
 
 #endif

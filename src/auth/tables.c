@@ -1,5 +1,9 @@
 #include "auth/tables.h"
 
+#include <sodium.h>
+
+#include "auth/file.h"
+#include "auth/proof.h"
 #include "base/alloc.h"
 #include "base/text.h"
 
@@ -93,6 +97,32 @@ static enum pl_err load_keys(
         err = copy_texts(tables, config->issuers, &tables->jwt.issuers);
     if (err == PL_OK)
         err = copy_texts(tables, config->audiences, &tables->jwt.audiences);
+    return err;
+}
+
+static enum pl_err load_own_key(
+    struct pl_auth_tables *tables, const char *path, struct pl_diag *diag)
+{
+    char *text = NULL;
+    size_t len = 0;
+    uint8_t seed[PL_KEY_LEN];
+    if (!path)
+        return PL_OK;
+    enum pl_err err = pl_file_read(path, 2 * PL_KEY_LEN + 1, diag, &text, &len, NULL);
+    if (err != PL_OK)
+        return err == PL_NOT_FOUND ? PL_IO : err;
+    if (len && text[len - 1] == '\n')
+        len--;
+    tables->has_key = pl_hex_decode_key(pl_bytes_of(text, len), seed);
+    if (tables->has_key) {
+        crypto_sign_seed_keypair(tables->public_key, tables->secret_key, seed);
+    } else {
+        pl_diag_set(diag, 0, "%s: expected 64 hex digits", path);
+        err = PL_CONFIG;
+    }
+    sodium_memzero(seed, sizeof(seed));
+    sodium_memzero(text, len);
+    pl_free(text);
     return err;
 }
 
@@ -192,6 +222,8 @@ static enum pl_err fill(
         err = load_users(tables, config->users_file, diag);
     if (err == PL_OK)
         err = load_keys(tables, &config->jwt, diag);
+    if (err == PL_OK)
+        err = load_own_key(tables, config->key_file, diag);
     for (size_t i = 0; i < config->revoked.count && err == PL_OK; i++)
         err = add_revocation(tables, config->revoked.items[i], diag);
     if (err != PL_OK)
@@ -242,6 +274,7 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
     pl_users_free(tables->users);
     pl_jwt_keys_free(tables->keys);
     pl_roles_free(tables->roles);
+    sodium_memzero(tables->secret_key, sizeof(tables->secret_key));
     pl_arena_done(&tables->memory);
     pl_free(tables);
     return NULL;

@@ -22,6 +22,8 @@ struct pl_auth_tables {
     struct pl_jwt_keys *keys; /* NULL: no tokens */
     struct pl_jwt_config jwt; /* its texts lie in memory; keys are not kept */
     struct pl_roles *roles;
+    bool has_key; /* for cryptosign, the server's own */
+    uint8_t public_key[PL_KEY_LEN], secret_key[2 * PL_KEY_LEN];
     struct pl_map revoked; /* "jti:…" and "user:…" */
     struct pl_auth_anonymous *anonymous;
     size_t anonymous_count; /* the last is for all others */

@@ -175,6 +175,24 @@ static enum pl_err check_reach(struct checker *c, const struct pl_config_listene
     return PL_OK;
 }
 
+static enum pl_err check_methods(struct checker *c, const struct pl_config_listener *l)
+{
+    static const char *const known[] = {
+        "anonymous", "ticket", "wampcra", "scram", "wamp-scram", "cryptosign", "tls", "cookie"};
+    for (uint32_t i = 0; i < l->authmethods.count; i++) {
+        bool is_known = false;
+        for (size_t j = 0; j < sizeof known / sizeof *known; j++)
+            is_known |= strcmp(known[j], l->authmethods.items[i]) == 0;
+        if (!is_known)
+            return refuse(c, "authmethods",
+                "expected anonymous, ticket, wampcra, scram, wamp-scram, cryptosign, tls or "
+                "cookie, "
+                "found %.60s",
+                l->authmethods.items[i]);
+    }
+    return PL_OK;
+}
+
 static bool is_cookie_name(const char *name)
 {
     return !name[strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")];
@@ -191,6 +209,8 @@ static enum pl_err check_listener(struct checker *c, const struct pl_config_list
         err = refuse(c, "unix_mode", "expected three octal digits such as 0660");
     if (!err && !l->certificate[0] != !l->key[0])
         err = refuse(c, l->key[0] ? "key" : "certificate", "certificate and key go together");
+    if (!err)
+        err = check_methods(c, l);
     if (!err && !is_cookie_name(l->cookie))
         err = refuse(c, "cookie", "expected letters, digits, - and _");
     if (!err && l->client_ca[0] && l->tls == PL_TLS_OFF)

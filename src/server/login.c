@@ -377,6 +377,7 @@ enum pl_err pl_login_config(
                           : pl_config_has_auth(config) ? NULL
                                                        : "all",
         .users_file = or_null(auth->users),
+        .key_file = or_null(auth->cryptosign_key),
         .revoked = texts(auth->revoked),
         .cookies = auth->cookies,
         .cookie_lifetime_ms = auth->cookie_lifetime_ms,

@@ -222,6 +222,23 @@ def an_old_answer_of_cryptosign_is_refused(server):
         peer.expect_abort("wamp.error.authentication_failed")
 
 
+def the_server_proves_its_own_key_to_who_asks():
+    own = nacl.signing.SigningKey(bytes(range(1, 33)))
+    config = _config()
+    config["auth"]["cryptosign_key"] = "own"
+    with Server(config=config, files={**FILES, "own": bytes(range(1, 33)).hex() + "\n"}) as server:
+        asked = os.urandom(32)
+        with Peer(server) as peer:
+            extra = peer.hello(authmethods=["cryptosign"], authextra={
+                "pubkey": PUBLIC_KEY, "challenge": asked.hex()}).take(4)[2]
+            equal(extra["pubkey"], own.verify_key.encode().hex())
+            said = bytes.fromhex(extra["signature"])
+            equal(said[64:], asked)
+            own.verify_key.verify(asked, said[:64])
+        expect(autobahn_python(_url(server), "cryptosign", authid="robot", privkey=SEED),
+               "robot", "cryptosign")
+
+
 def authenticate_without_a_challenge_and_anything_else_after_one_are_violations(server):
     with Peer(server) as peer:
         peer.send(5, "x", {})

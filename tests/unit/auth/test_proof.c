@@ -130,6 +130,19 @@ TEST(a_cryptosign_signature_is_taken_for_its_own_challenge_alone)
     pl_arena_done(&memory);
 }
 
+TEST(the_server_signs_as_the_standards_example_does)
+{
+    uint8_t seed[32], public_key[32], secret_key[64], sent[PL_KEY_LEN];
+    char signature[PL_CRYPTOSIGN_LEN];
+    REQUIRE(sodium_init() >= 0);
+    for (size_t i = 0; i < sizeof seed; i++)
+        seed[i] = (uint8_t)i;
+    crypto_sign_seed_keypair(public_key, secret_key, seed);
+    memset(sent, 0xff, sizeof sent);
+    pl_cryptosign_sign(secret_key, sent, PL_NO_BYTES, signature);
+    CHECK(pl_bytes_equal(pl_bytes_of(signature, sizeof signature), PL_BYTES(SIGNATURE FS)));
+}
+
 TEST(a_channel_id_is_put_over_the_challenge)
 {
     uint8_t seed[32], public_key[32], secret_key[64], sent[PL_KEY_LEN], id[PL_KEY_LEN],

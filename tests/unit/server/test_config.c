@@ -292,6 +292,16 @@ TEST(keys_must_make_sense_together)
     refuses("listeners:\n- {name: a, protocols: mqtt, address: example.org}\n",
         "/etc/parley/parley.yaml:2: listeners[0].address: expected an IP address or localhost, "
         "found example.org");
+    refuses("listeners:\n- {name: a, protocols: wamp, authmethods: [ticket, tickets]}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].authmethods: expected anonymous, ticket, wampcra, "
+        "scram, wamp-scram, cryptosign, tls or cookie, found tickets");
+    refuses("listeners:\n- {name: a, protocols: wamp, client_ca: ca.pem}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].client_ca: there are certificates with TLS alone");
+    refuses("listeners:\n- {name: a, protocols: wamp, tls: on, client_required: true}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].client_required: name those who vouch for "
+        "clients, client_ca");
+    refuses("listeners:\n- {name: a, protocols: wamp, cookie: \"a b\"}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].cookie: expected letters, digits, - and _");
     refuses("tls: {certificate: a.pem}\n",
         "/etc/parley/parley.yaml:1: tls.certificate: certificate and key go together");
     refuses(
