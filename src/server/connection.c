@@ -565,8 +565,8 @@ void pl_connection_unstall(struct pl_shard *shard)
 bool pl_connection_drain(struct pl_conn *conn)
 {
     struct pl_connection *c = pl_conn_owner(conn);
-    if (!c || c->is_drained)
-        return false;
+    if (!c || c->is_drained || c->answer)
+        return false; /* Who waits for an answer gets it first. */
     c->is_drained = true;
     if (!c->has_link) {
         pl_conn_close(conn, PL_DRAINING, NULL);

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/upgrade.h"
+#include "server/longpoll.h"
 #include "server/state.h"
 
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -257,6 +258,32 @@ static void serve_small(
     refuse(conn, request, 404, "there is nothing at this path");
 }
 
+/* The same as serve_one, for a request with a body. */
+static bool serve_longpoll(struct pl_conn *conn, struct pl_place *place,
+    const struct pl_http_request *request, struct pl_bytes in, size_t *out_used)
+{
+    bool is_ambient = is_host_fine(place, request) && is_origin_fine(place, request);
+    size_t rest = in.len - request->head_len;
+    if (!is_ambient && !pl_config_has_auth(place->server->config)) {
+        refuse(conn, request, 403, "this Origin or Host may not use a server without logins");
+    } else if (request->is_chunked) {
+        refuse(conn, request, 411, "a body has a length");
+    } else if (request->content_length > place->port->config->client.packet_before_login / 2) {
+        refuse(conn, request, 413, "the body is too long");
+    } else if (rest < request->content_length) {
+        *out_used = 0;
+        return false;
+    } else {
+        *out_used = request->head_len + (size_t)request->content_length;
+        pl_longpoll_serve(conn, place, request,
+            pl_bytes_of(in.data + request->head_len, (size_t)request->content_length), is_ambient);
+        /* Longer than a request is held. */
+        pl_conn_set_timer(conn, pl_reactor_now_ms(pl_conn_reactor(conn)) +
+                                    place->server->config->client.ping_interval_ms + 30000);
+    }
+    return false;
+}
+
 /* One request. *out_used 0: it is not whole. True: another may follow. */
 static bool serve_one(
     struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used)
@@ -278,7 +305,9 @@ static bool serve_one(
         serve_upgrade(conn, place, &request, pl_bytes_from(in, request.head_len));
         return false;
     }
-    /* We answer nothing that has a body: what follows the head is not read as a request. */
+    if (place->port && pl_longpoll_is_asked(place, &request))
+        return serve_longpoll(conn, place, &request, in, out_used);
+    /* We answer nothing else that has a body: what follows the head is not read as a request. */
     if (request.content_length || request.is_chunked)
         request.keeps_alive = false;
     serve_small(conn, place, &request);

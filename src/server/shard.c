@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "server/notify.h"
+#include "server/longpoll.h"
 #include "server/state.h"
 
 enum { STALLED_EVERY_MS = 20, DRAIN_EVERY_MS = 20 };
@@ -164,6 +165,7 @@ static void drain_step(struct pl_timer *timer, uint64_t now_ms)
         .shard = shard,
         .share = elapsed >= shard->drain_spread_ms ? 1000 : elapsed * 1000 / shard->drain_spread_ms,
     };
+    pl_longpolls_drain(shard);
     pl_reactor_each_conn(shard->reactor, drain_one, &walk);
     if (walk.clients == 0 && !shard->is_drained) {
         shard->is_drained = true;
@@ -200,6 +202,7 @@ static void on_close(struct pl_post *post, void *context)
     struct pl_shard *shard = PL_CONTAINER(post, struct pl_shard, close_post);
     (void)context;
     (void)!pl_timer_set(shard->reactor, &shard->drain, PL_NEVER);
+    pl_longpolls_close(shard);
     pl_reactor_each_conn(shard->reactor, close_one, NULL);
 }
 
@@ -287,6 +290,7 @@ void pl_shards_stop(struct pl_server *server)
 void pl_shards_free(struct pl_server *server)
 {
     for (uint32_t i = 0; server->shards && i < server->shard_count; i++) {
+        pl_longpolls_free(&server->shards[i]);
         if (server->shards[i].reactor)
             pl_reactor_free(server->shards[i].reactor);
     }

@@ -5,6 +5,7 @@
  *     ports.c       listeners, their table           http.c        requests: upgrades, small
  * answers login.c       hooks.login → auth               admin.c       /metrics, /connections, …
  *     sys.c         $SYS                             ready.c       /readyz
+ *     longpoll.c    WAMP by requests
  *
  *     main thread   signals, reload; owns the server
  *     shard         a reactor's thread: a worker and its connections
@@ -54,7 +55,8 @@ struct pl_shard {
     struct pl_timer drain; /* while the server goes down */
     uint64_t drain_from_ms, drain_spread_ms;
     struct pl_post drain_post, close_post;
-    bool is_drained; /* it counts in server->drained */
+    bool is_drained;     /* it counts in server->drained */
+    struct pl_map polls; /* longpoll.c */
 };
 
 /* A configured listener. Constant after the start, but for what tls points at. */
