@@ -11,6 +11,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from argon2.low_level import Type, hash_secret_raw
 sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1]), str(pathlib.Path(__file__).resolve().parents[1] / "auth")]
 
 from clients import HERE, Certificates, node  # noqa: E402  (after the path)
-from harness import TIMEOUT, Failure, WebSocket, equal  # noqa: E402
+from harness import (BUILD, ROOT, SANITIZER_OPTIONS, TIMEOUT, Failure,  # noqa: E402
+                     WebSocket, equal, locked)
 from people import HASH, PASSWORD  # noqa: E402
 
 SEED = bytes(range(32)).hex()
@@ -122,6 +124,26 @@ def javascript(library, url, methods, *, realm="realm1", **options):
     if not lines:
         raise Failure(f"{library}: {done.stdout[-1000:]} {done.stderr[-2000:]}")
     return Done(**{"result": None, **json.loads(lines[-1])})
+
+
+def libparley(url, methods, authid, secret):
+    """What the library of build/asan says: joined, or refused and the reason."""
+    library = ROOT / "build" / "asan" / "src"
+    source = HERE / "clients" / "libparley_login.c"
+    program = BUILD / "libparley_login"
+    with locked("libparley_login"):
+        newest = max(path.stat().st_mtime for path in (source, library / "libparley.so"))
+        if not program.exists() or program.stat().st_mtime < newest:
+            subprocess.run(
+                ["cc", "-std=c17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-g",
+                 "-fsanitize=address,undefined", f"-I{ROOT / 'include'}", "-o", program, source,
+                 f"-L{library}", "-lparley", f"-Wl,-rpath,{library}"], check=True)
+    done = subprocess.run([program, url, methods, authid, secret], capture_output=True, text=True,
+                          check=False, timeout=TIMEOUT * 2,
+                          env={**os.environ, **SANITIZER_OPTIONS})
+    if done.returncode:
+        raise Failure(done.stderr[-4000:])
+    return done.stdout.strip()
 
 
 def autobahn_python(url, method, *, realm="realm1", serializer="msgpack", **options):

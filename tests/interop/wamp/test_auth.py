@@ -19,7 +19,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "auth"))
 
 from harness import Certificates, Raw, Server, equal, holds  # noqa: E402  (after the path)
 from logins import (PUBLIC_KEY, SEED, USERS, Callee, Peer, argon, autobahn_python,  # noqa: E402
-                    b64, client_certificate, expect, expect_refused, javascript, salted_cra, scram_keys)
+                    b64, client_certificate, expect, expect_refused, javascript, libparley, salted_cra, scram_keys)
 from people import HASH, KEY, PASSWORD, token  # noqa: E402
 
 ROLES = {
@@ -114,6 +114,23 @@ def cryptosign_lets_in_autobahn_js_wampy_and_autobahn_python(server):
         expect_refused(autobahn_python(_url(server), "cryptosign", authid=authid, privkey=WRONG))
     expect_refused(javascript("autobahn", _url(server), ["cryptosign"], authid="robot",
                               secret=WRONG))
+
+
+def libparley_comes_in_by_each_method(server):
+    raw = server.url("rs", "wamp")
+    for url in (_url(server), raw):
+        for methods, authid, secret in (
+                ("ticket", "bob", PASSWORD), ("wampcra", "cra", PASSWORD),
+                ("wampcra", "plain", PASSWORD), ("scram", "scram", PASSWORD),
+                ("wamp-scram", "scram", PASSWORD), ("scram", "argon", PASSWORD),
+                ("wamp-scram", "argon", PASSWORD), ("cryptosign", "robot", SEED),
+                ("cryptosign", "", SEED), ("cryptosign,scram,wampcra,ticket", "robot", SEED)):
+            equal(libparley(url, methods, authid, secret), "joined", f"{methods} {authid}")
+    for methods, authid, secret in (
+            ("ticket", "bob", "x"), ("wampcra", "cra", "x"), ("scram", "scram", "x"),
+            ("wamp-scram", "argon", "x"), ("scram", "eve", "x"), ("cryptosign", "robot", WRONG)):
+        equal(libparley(raw, methods, authid, secret),
+              "refused wamp.error.authentication_failed", f"{methods} {authid}")
 
 
 def anonymous_clients_come_in_where_the_listener_has_a_role_for_them(server):
