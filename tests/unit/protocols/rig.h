@@ -55,6 +55,10 @@ struct rig {
     uint32_t peer_count;
     uint64_t now_ms;
     size_t out_max; /* bytes: the outputs' limit */
+    /* Of the next peer's WebSocket; change them before rig_open. With PL_FRAMING_MESSAGES each line
+     * is a text message. */
+    uint8_t framing; /* enum pl_framing */
+    const char *subprotocol;
     uint64_t next_id;
 };
 
@@ -202,6 +206,8 @@ static inline struct rig_peer *rig_open(
         .address = PL_BYTES("127.0.0.1"),
         .opened_ms = rig->now_ms,
         .id = ++rig->next_id,
+        .framing = rig->framing,
+        .subprotocol = rig->subprotocol,
         .is_ambient_allowed = true,
         .is_open = true,
     };
@@ -240,17 +246,28 @@ static bool rig_feed(struct rig_peer *p)
 {
     if (!p->link || !p->in_len || p->link->is_waiting || !p->link->is_open)
         return false;
-    struct pl_shared *buffer = pl_shared_new(p->in_len);
+    bool is_message = p->link->framing == PL_FRAMING_MESSAGES;
+    const uint8_t *end = is_message ? memchr(p->in, '\n', p->in_len) : p->in + p->in_len;
+    if (!end)
+        return false;
+    size_t len = (size_t)(end - p->in);
+    struct pl_shared *buffer = pl_shared_new(len);
     if (!buffer) /* pl_alloc_fail meant somebody else */
-        buffer = pl_shared_new(p->in_len);
+        buffer = pl_shared_new(len);
     rig_require(buffer != NULL, "no memory");
-    memcpy(buffer->data, p->in, p->in_len);
-    buffer->len = (uint32_t)p->in_len;
-    struct pl_input in = {.bytes = pl_bytes_of(buffer->data, p->in_len), .buffer = buffer};
+    memcpy(buffer->data, p->in, len);
+    buffer->len = (uint32_t)len;
+    struct pl_input in = {
+        .bytes = pl_bytes_of(buffer->data, len),
+        .buffer = buffer,
+        .kind = is_message ? PL_INPUT_TEXT_FRAME : PL_INPUT_STREAM,
+    };
     size_t used = 0;
     enum pl_err err = p->protocol->receive(p->link, in, &used);
     pl_shared_unref(buffer);
-    rig_require(used <= p->in_len, "took more than there was");
+    rig_require(used <= len, "took more than there was");
+    if (is_message && used == len)
+        used++; /* the end of the line */
     memmove(p->in, p->in + used, p->in_len - used);
     p->in_len -= used;
     if (err)
@@ -262,6 +279,7 @@ static void rig_collect(struct rig_peer *p)
 {
     if (p->is_stuck || !p->out.pool)
         return;
+    bool was_full = p->out.bytes > p->out.bytes_max;
     struct pl_chunk *chunk = pl_output_take(&p->out);
     while (chunk) {
         p->got = realloc(p->got, p->got_len + chunk->len + 1);
@@ -274,6 +292,8 @@ static void rig_collect(struct rig_peer *p)
         pl_chunk_free(p->out.pool, chunk);
         chunk = next;
     }
+    if (was_full && p->link && p->link->session)
+        pl_session_drained(p->link->session);
 }
 
 static void rig_finish(struct rig_peer *p)
