@@ -15,8 +15,10 @@ static inline void login(
     void *context, struct pl_session *session, const struct pl_credentials *shown, uint64_t token)
 {
     struct rig *rig = context;
-    static const struct pl_challenge_field field = {"nonce", PL_BYTES("n"), 0};
-    static const struct pl_challenge challenge = {PL_BYTES("ticket"), &field, 1};
+    static struct pl_challenge_field field = {.name = "nonce"};
+    static struct pl_challenge challenge = {.fields = &field, .field_count = 1};
+    field.text = PL_BYTES("n");
+    challenge.method = PL_BYTES("ticket");
     struct pl_credentials who = *shown;
     struct pl_identity *identity = NULL;
     enum pl_err err = PL_OK;

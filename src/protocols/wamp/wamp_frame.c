@@ -88,6 +88,9 @@ static enum pl_err send_message(struct wamp_link *wl, struct pl_bytes message)
 static enum pl_err send_it(struct wamp_out *o)
 {
     struct wamp_link *wl = o->wl;
+    /* Behind ABORT and GOODBYE there is nothing, also of what was asked for before. */
+    if (wl->phase == WAMP_CLOSING && !o->w.err)
+        o->w.err = PL_CLOSED;
     wamp_frame_end(&wl->way, &o->w, o->at);
     if (!o->w.err && o->w.len - o->at > (size_t)wl->peer_max + PL_WS_OUR_HEADER_MAX)
         o->w.err = PL_TOO_LARGE;
