@@ -239,6 +239,10 @@ class Nats(NodeClient):
     def respond(self, subject, prefix="", **options):
         return self.call("respond", subject=subject, prefix=prefix, **options)["subscription"]
 
+    def service(self, name, subject, code=0, description=""):
+        """One of nats.js' services, which answers with what it is asked, or with an error."""
+        self.call("service", name=name, subject=subject, code=code, description=description)
+
     def request(self, subject, data, **options):
         line = self.call("request", subject=subject, data=encoded(data), **options)
         return self.message_of({"event": None, **line["reply"]})

@@ -6,7 +6,8 @@
  *     Correlation-Data: …       correlation, where it is printable ASCII
  *     Correlation-Data-Base64:  correlation, where it is not
  *     Nats-TTL: 90 or 1m30s     expiry; written in seconds, rounded up
- *     Nats-Service-Error: …     it is an error; also a header in the list, as it came
+ *     Nats-Service-Error: …     it is an error; also a header in the list, as it came. So is
+ *     Nats-Service-Error-Code:  with its code alone
  *     Parley-Progress: true     more answers follow; the same
  *     anything else             the list of headers, in its order
  *
@@ -141,11 +142,16 @@ static bool take_property(struct pl_properties *p, struct pl_bytes name, struct 
     return false;
 }
 
-/* What an answer says of itself. The headers stay, so that they come through as they were. */
+/* What an answer says of itself. The headers stay, so that they come through as they were. A
+ * service may give its error a code and no words. */
 static void note_answer(struct pl_properties *p, struct pl_bytes name, struct pl_bytes value)
 {
-    if (pl_bytes_equal(name, PL_BYTES(ERROR)) && !p->error.len)
+    static const char nameless[] = "wamp.error.runtime_error";
+    bool is_nameless = p->error.data == (const uint8_t *)nameless;
+    if (pl_bytes_equal(name, PL_BYTES(ERROR)) && value.len && (!p->error.len || is_nameless))
         p->error = value;
+    else if (pl_bytes_equal(name, PL_BYTES(ERROR_CODE)) && value.len && !p->error.len)
+        p->error = pl_bytes_of(nameless, sizeof nameless - 1);
     else if (pl_bytes_equal(name, PL_BYTES(PROGRESS)))
         p->is_progress = pl_bytes_equal(value, PL_BYTES("true"));
 }

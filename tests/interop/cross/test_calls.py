@@ -120,6 +120,22 @@ def a_nats_responder_answers_a_call(server):
         equal(caller.ask("nats.json")["args"], [])
 
 
+def a_service_of_nats_js_answers_a_call_and_its_error_is_one(server):
+    with _nats(server) as good, _nats(server) as bad, _nats(server) as mute, \
+            _wamp(server, "cbor") as caller:
+        good.service("good", "service.good")
+        equal(caller.ask("service.good", "x", 7)["args"], ["x", 7])
+        bad.service("bad", "service.bad", 404, "com.example.not_found")
+        uri, said = _refusal(caller.ask, "service.bad", "what")
+        equal((uri, said["args"]), ("com.example.not_found", ["what"]))
+        mute.service("mute", "service.mute", 418)
+        equal(_refusal(caller.ask, "service.mute", "x")[0], "wamp.error.runtime_error")
+        # Who asks which services there are hears them all.
+        good.subscribe("answers.of.services")
+        good.publish("$SRV.PING.bad", "", reply="answers.of.services")
+        holds(b'"name":"bad"' in good.next().data, "the service says its name")
+
+
 def a_queue_group_answers_each_call_once(server):
     with _nats(server) as one, _mqtt5(server) as two, _wamp(server) as caller:
         one.respond("group.>", queue="workers", prefix="nats ")

@@ -76,6 +76,19 @@ serve({
       message.respond(Buffer.concat([Buffer.from(prefix), message.data]));
     });
   },
+  // A service of the library's own framework: its endpoint answers with what it is asked, or with an
+  // error if code is given.
+  async service({ name, subject, code, description = '' }) {
+    const service = await connection.services.add({ name, version: '1.0.0' });
+    service.addEndpoint('endpoint', {
+      subject,
+      handler(error, message) {
+        if (code) message.respondError(code, description, message.data);
+        else message.respond(message.data);
+      },
+    });
+    await connection.flush();
+  },
   async publish({ subject, data, reply, headers, flush = true }) {
     connection.publish(subject, bytes(data), { reply, headers: headersOf(headers) });
     if (flush) await connection.flush();

@@ -166,6 +166,12 @@ TEST(what_a_service_says_of_its_answer_is_understood_and_stays_in_the_headers)
     CHECK(!p->is_progress);
     CHECK_EQ(p->header_count, 2);
     CHECK(is_text(p->headers[1].value, "404"));
+    p = decode(&arena,
+        "NATS/1.0\r\nNats-Service-Error-Code: 404\r\nNats-Service-Error: no such thing\r\n\r\n");
+    CHECK(is_text(p->error, "no such thing"));
+    p = decode(&arena, "NATS/1.0\r\nNats-Service-Error: \r\nNats-Service-Error-Code: 418\r\n\r\n");
+    CHECK(is_text(p->error, "wamp.error.runtime_error"));
+    CHECK_EQ(p->header_count, 2);
     p = decode(&arena, "NATS/1.0\r\nParley-Progress: true\r\nA: 1\r\n\r\n");
     CHECK(p->is_progress && !p->error.len);
     CHECK_EQ(p->header_count, 2);
