@@ -300,8 +300,10 @@ static void put_error(struct sink *sink, const struct pl_properties *p)
 
 bool nats_headers_has(const struct pl_properties *p)
 {
-    return p->header_count || p->content_type.len || p->correlation.len || p->error.len ||
-           p->is_progress || p->expires_ms != PL_NEVER;
+    bool is_told = p->header_count || p->content_type.len || p->correlation.len || p->error.len ||
+                   p->is_progress || p->expires_ms != PL_NEVER;
+    /* Nothing at all is an empty block of NATS' own, which stays one. */
+    return is_told || !(p->audience || p->from);
 }
 
 static void put_block(struct sink *sink, const struct pl_properties *p, uint64_t now_ms)

@@ -151,7 +151,7 @@ uint64_t nats_form(struct pl_bytes sid, bool has_headers);
  */
 PL_MUST_USE enum pl_err nats_headers_decode(struct pl_bytes block, uint64_t now_ms,
     struct pl_arena *arena, const struct pl_properties **out);
-/* Is there anything that a block would tell? */
+/* Is a block written? Not for what NATS cannot tell, such as an audience. */
 bool nats_headers_has(const struct pl_properties *p);
 /* Bytes of the block that nats_headers_write would write; 0: no memory. */
 size_t nats_headers_size(const struct pl_properties *p, uint64_t now_ms);

@@ -142,6 +142,8 @@ TEST(properties_that_nats_cannot_tell_cost_no_headers)
     const struct pl_properties properties = {.expires_ms = PL_NEVER, .from = &author};
     publish(&place, (struct pl_message){.payload = PL_BYTES("1"), .properties = &properties});
     CHECK_STR(peer_heard(p), "MSG a 1 1\r\n1\r\n");
+    peer_say(p, "HPUB a 12 13\r\nNATS/1.0\r\n\r\n1\r\n"); /* an empty block is one */
+    CHECK_STR(peer_heard(p), "HMSG a 1 12 13\r\nNATS/1.0\r\n\r\n1\r\n");
     place_done(&place);
 }
 
