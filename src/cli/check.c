@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "server/config.h"
 #include "server/metrics.h"
+#include "server/nexus.h"
 #include "server/server.h"
 
 static const char help[] =
@@ -14,6 +15,7 @@ static const char help[] =
     "certificates too, and starts nothing. An error names file, line, key and what was expected.\n"
     "\n"
     "  -s, --set KEY=VALUE      this instead of what the file says; may be repeated\n"
+    "      --nexus-config       FILE is nexusd's\n"
     "      --defaults           print a configuration with every default, to begin with\n"
     "      --print-reference    print docs/reference/config.md\n"
     "      --print-metrics      print docs/reference/metrics.md\n"
@@ -27,6 +29,7 @@ int pl_cmd_check(int argc, char **argv)
 {
     static const struct option options[] = {
         {"set", required_argument, NULL, 's'},
+        {"nexus-config", no_argument, NULL, 'n'},
         {"defaults", no_argument, NULL, 'd'},
         {"print-reference", no_argument, NULL, 'r'},
         {"print-metrics", no_argument, NULL, 'm'},
@@ -35,6 +38,7 @@ int pl_cmd_check(int argc, char **argv)
     };
     const char *sets[SETS_MAX];
     struct pl_server_options server = {.sets = sets};
+    const struct pl_nexus_flags nexus = {0};
     int option;
     while ((option = getopt_long(argc, argv, "s:h", options, NULL)) != -1) {
         switch (option) {
@@ -44,6 +48,9 @@ int pl_cmd_check(int argc, char **argv)
                 return PL_EXIT_USAGE;
             }
             sets[server.set_count++] = optarg;
+            break;
+        case 'n':
+            server.nexus = &nexus;
             break;
         case 'd':
             pl_config_print_defaults(stdout);

@@ -212,8 +212,7 @@ static enum pl_err put_websocket(struct translation *t, const char *address, boo
     if (number_of(from, "keep_alive"))
         put_client(t, "ping_interval", text_of(from, "keep_alive"), "s");
     if (flag_of(from, "enable_tracking_cookie"))
-        warn(t, pl_node_find(from, "enable_tracking_cookie"), "websocket",
-            "see auth in docs/guide/from-nexus.md");
+        put_text(t, "cookie", "nexus-wamp-cookie");
     if (origins && origins->kind == PL_NODE_LIST && origins->first) {
         pl_put_key(&t->v, "origins");
         pl_put_list(&t->v);

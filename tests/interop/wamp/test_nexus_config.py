@@ -1,8 +1,8 @@
 """nexusd's configuration file and flags, as that project ships them, serve its clients."""
 
 import asyncio
-import json
 import os
+import signal
 import subprocess
 
 from autobahn.wamp.types import CallOptions, PublishOptions
@@ -13,7 +13,7 @@ _REALM = {"uri": "nexus.realm", "strict_uri": False, "allow_disclose": True, "an
           "enable_meta_kill": True, "enable_meta_modify": True}
 _SHIPPED = {
     "websocket": {"address": "127.0.0.1:0", "cert_file": "", "key_file": "", "keep_alive": 30,
-                  "enable_compression": True, "enable_tracking_cookie": False,
+                  "enable_compression": True, "enable_tracking_cookie": True,
                   "enable_request_capture": True, "allow_origins": ["*.domain.com", "example.com:8080"],
                   "out_queue_size": 16},
     "rawsocket": {"tcp_address": "127.0.0.1:0", "tcp_keepalive_interval": 180,
@@ -87,6 +87,7 @@ def the_file_that_nexus_ships_serves_its_realms_on_its_transports():
             with WebSocket(server, "websocket", protocol="wamp.2.json",
                            headers=[f"Origin: {origin}"]) as ws:
                 equal(ws.status, status, origin)
+                equal("Set-Cookie: nexus-wamp-cookie=" in ws.head, status == 101)
 
 
 def flags_alone_are_nexusd_without_a_file():
@@ -147,3 +148,12 @@ def what_cannot_be_served_is_one_line():
             raise
         finally:
             server.remove()
+
+
+def a_reload_and_a_check_read_it_too():
+    with _Nexusd(_SHIPPED) as server:
+        server.signal(signal.SIGHUP)
+        server.wait_log(r" reloaded ")
+        equal(subprocess.run([server.binary, "check", "--nexus-config", str(server.config_file)],
+                             check=False, capture_output=True,
+                             env={**os.environ, **SANITIZER_OPTIONS}).returncode, 0)
