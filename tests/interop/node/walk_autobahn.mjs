@@ -5,7 +5,7 @@ import autobahn from 'autobahn';
 import { Inbox, assert, bytesOf, refused, walk, within } from './walk.mjs';
 
 autobahn.log.warn = () => {};
-const { transport, serializer, realm = 'realm1', role = 'all' } = JSON.parse(process.argv[2]);
+const { transport, serializer, realm = 'realm1', role = 'all', configured = false } = JSON.parse(process.argv[2]);
 const serializers = { json: 'JSONSerializer', msgpack: 'MsgpackSerializer', cbor: 'CBORSerializer' };
 const isText = serializer === 'json';
 const isPoll = transport.type === 'longpoll';
@@ -105,6 +105,53 @@ async function fence(peer, topic, inboxes) {
   await peer.publish(topic, ['fence'], undefined, { exclude_me: false });
   for (const inbox of inboxes) assert.deepEqual((await inbox.take('the fence')).args, ['fence']);
 }
+
+// What needs wamp.meta_kill, wamp.meta_modify and history of "kept.>".
+const more = {
+  'a killed session hears why, and is told to others': () => peers(1, async (a) => {
+    for (const [procedure, what, reason] of [['kill', 'id', 'com.walk.killed'], ['kill_by_authid', 'authid', undefined]]) {
+      const b = await new Peer().open();
+      await a.call(`wamp.session.${procedure}`, [what === 'id' ? b.session.id : b.details.authid], reason ? { reason, message: 'go' } : {});
+      const { details } = await b.closed.take('the end');
+      assert.equal(details.reason, reason ?? 'wamp.close.killed');
+      if (reason) assert.equal(details.message, 'go');
+    }
+    assert.equal((await refused(a.call('wamp.session.kill', [a.session.id]))).error, 'wamp.error.no_such_session');
+  }),
+
+  'details that were changed choose receivers': () => peers(2, async (a, b) => {
+    const topic = unique('modified');
+    const inbox = await a.subscribe(topic);
+    await b.publish(topic, ['nobody yet'], {}, { eligible_walkgroup: ['red'] });
+    await b.call('wamp.session.modify_details', [a.session.id, { walkgroup: 'red' }]);
+    assert.equal((await b.call('wamp.session.get', [a.session.id])).walkgroup, 'red');
+    await b.publish(topic, ['red'], {}, { eligible_walkgroup: ['red'] });
+    assert.deepEqual((await inbox.take()).args, ['red']);
+  }),
+
+  'a registration and a subscription that are taken away end with a reason': () => peers(2, async (a, b) => {
+    const name = unique('revoked');
+    const registration = await a.register(name, () => 1);
+    const { subscription } = await a.subscribe(name);
+    await b.call('wamp.registration.remove_callee', [registration.id, a.session.id], { reason: 'com.walk.reason' });
+    await within(registration.on_unregister, 'UNREGISTERED');
+    await b.call('wamp.subscription.remove_subscriber', [subscription.id, a.session.id], { reason: 'com.walk.reason' });
+    assert.equal(await within(subscription.on_unsubscribe, 'UNSUBSCRIBED'), 'com.walk.reason');
+    assert.equal((await refused(b.call(name))).error, 'wamp.error.no_such_procedure');
+  }),
+
+  'history is kept for those who come later': () => peers(2, async (a, b) => {
+    const topic = `kept.${unique('history')}`;
+    for (let i = 0; i < 4; i++) await b.publish(topic, [i], { k: i });
+    const { subscription } = await a.subscribe(topic);
+    const events = async (kwargs) => {
+      const result = await a.call('wamp.subscription.get_events', [subscription.id], kwargs);
+      return (result?.args ?? [result]).map(({ args }) => args[0]);
+    };
+    assert.deepEqual(await events({}), [0, 1, 2, 3]);
+    assert.deepEqual(await events({ limit: 2, reverse: true }), [3, 2]);
+  }),
+};
 
 walk({
   'WELCOME tells who the client is and what the router can': () => peers(1, async ({ details, session }) => {
@@ -617,4 +664,5 @@ walk({
     const event = await inbox.take('the testament');
     assert.deepEqual([event.args, event.kwargs], [['last words'], { k: 1 }]);
   }),
+  ...(configured ? more : {}),
 }, process.argv.slice(3));

@@ -1,6 +1,6 @@
 """autobahn-js (npm autobahn): every feature that it has, over every transport and serializer of it."""
 
-from harness import default_config
+from harness import Server, default_config
 from walks import walk
 
 SECONDS_MAX = 240
@@ -40,3 +40,11 @@ def autobahn_js_walks_every_feature_over_rawsocket(server):
 def autobahn_js_walks_every_feature_over_a_unix_socket(server):
     walk("walk_autobahn.mjs", STEPS, serializer="json",
          transport={"type": "rawsocket", "path": str(server.folder / "wamp.sock")})
+
+
+def autobahn_js_walks_what_is_configured_in_each_serializer():
+    with Server(wamp={"meta_kill": True, "meta_modify": True},
+                history=[{"subject": "kept.>", "limit": 5}]) as server:
+        for serializer in ("json", "msgpack", "cbor"):
+            walk("walk_autobahn.mjs", STEPS + 4, serializer=serializer, configured=True,
+                 transport={"type": "websocket", "url": server.url("ws", "wamp", "/ws")})
