@@ -520,9 +520,8 @@ void pl_longpoll_serve(struct pl_conn *conn, const struct pl_place *place,
     struct pl_bytes id;
     enum verb verb = read_path(request->path, &id);
     struct pl_shard *shard = pl_conn_shard(conn);
-    uint8_t index = 0;
     if (verb != OPEN) {
-        index = (uint8_t)(nibble(id.data[0]) << 4 | nibble(id.data[1]));
+        unsigned index = nibble(id.data[0]) << 4 | nibble(id.data[1]);
         if (index >= server->shard_count) {
             pl_conn_answer_status(conn, 404);
             return;

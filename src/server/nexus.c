@@ -237,9 +237,8 @@ static enum pl_err put_rawsocket(
     struct translation *t, const char *tcp, const char *unix_path, bool anonymous)
 {
     const struct pl_node *from = t->rawsocket;
-    char size[32], interval[32];
+    char interval[32];
     enum pl_err err = PL_OK;
-    snprintf(size, sizeof size, "%llu", (unsigned long long)message_max(t));
     begin_listener(t, *tcp ? "tcp" : "unix", anonymous);
     if (*tcp) {
         err = put_address(t, tcp, from ? from : &(struct pl_node){.key = "-tcp"});
@@ -313,7 +312,7 @@ static void put_history(struct translation *t, const struct pl_node *realm)
     for (const struct pl_node *rule = history->first; rule; rule = rule->next) {
         const char *topic = text_of(rule, "topic"), *match = text_of(rule, "match");
         uint64_t limit = number_of(rule, "limit");
-        char subject[1024];
+        char subject[1024] = "";
         size_t len = 0;
         bool is_wildcard = strcmp(match, "wildcard") == 0;
         /* An empty component of a wildcard is ours "*". */
