@@ -674,10 +674,12 @@ static enum pl_err ask_next(struct pl_runner *r, struct pl_call *call)
 {
     uint32_t index;
     struct pl_message *kept = call->kept;
+    if (!kept || call->has_more || call->is_parted || call->tried_count == PL_CALL_TRIES_MAX)
+        return PL_NO_CALLEE;
     struct pl_registration *reg =
-        kept ? pl_registrations_match(&r->realm->dealer.registrations, kept->subject) : NULL;
+        pl_registrations_match(&r->realm->dealer.registrations, kept->subject);
     struct pl_callee *callee = reg ? pl_dealer_choose(r->realm, call, reg) : NULL;
-    if (!callee || call->tried_count == PL_CALL_TRIES_MAX || call->has_more || call->is_parted)
+    if (!callee)
         return PL_NO_CALLEE;
     enum pl_err err = pl_batch_add_kept(r->batch, pl_message_keep(kept), &index);
     return err ? err : ask(r, call, callee, index);

@@ -157,7 +157,7 @@ struct model_call {
     uint64_t token, invocation, due_ms, timeout_ms;
     uint32_t offer; /* number; 0: it was withdrawn */
     uint8_t flags;  /* of the offer that took it */
-    bool wants_progress, has_more, keeps_time, is_killed, may_go_on;
+    bool wants_progress, has_more, is_parted, keeps_time, is_killed, may_go_on;
     int name;
     char payload[16];
     int tried[PL_CALL_TRIES_MAX], tried_count;
@@ -714,6 +714,7 @@ static void do_part(int peer)
     if (!call->has_more || call->callee < 0 || call->is_killed)
         return;
     call->has_more = has_more;
+    call->is_parted = true;
     tell_invoke(call, part.payload, false);
 }
 
@@ -794,10 +795,8 @@ static void do_pass(int peer)
     call->offer = 0;
     int form = call->may_go_on ? find_form(call->name) : -1;
     enum pl_err err = PL_NO_CALLEE;
-    if (form >= 0 && !call->has_more && call->tried_count < PL_CALL_TRIES_MAX)
+    if (form >= 0 && !call->has_more && !call->is_parted && call->tried_count < PL_CALL_TRIES_MAX)
         err = ask_form(call, form);
-    else if (form >= 0 && policy_of(form) == PL_INVOKE_ROUNDROBIN)
-        (void)choose(form, call, 0); /* it was its turn, though it was not asked */
     if (err)
         fail_call(call, err, PL_OK);
 }
