@@ -62,7 +62,8 @@ struct pl_link_host {
     struct pl_bytes (*request_query)(struct pl_link *link, const char *name);
     /* Of a link with TLS: the certificate that the peer showed, DER, and the channel id of that
      * type
-     * ("tls-unique", "tls-exporter"); its length, 0: none. */
+     * ("tls-unique", "tls-exporter"); its length, 0: none. Both are NULL where a link is not one
+     * connection's. */
     struct pl_bytes (*certificate)(struct pl_link *link);
     size_t (*channel_id)(struct pl_link *link, struct pl_bytes type, uint8_t *out, size_t cap);
 };

@@ -132,7 +132,7 @@ static struct pl_credentials credentials_of(struct wamp_session *s)
 static void show_tls(
     struct pl_link *link, struct pl_credentials *shown, uint8_t channel_id[PL_CHANNEL_ID_MAX])
 {
-    if (!link->is_tls)
+    if (!link->is_tls || !link->host->certificate)
         return;
     shown->certificate = link->host->certificate(link);
     for (uint32_t i = 0; i < shown->extra_count; i++) {

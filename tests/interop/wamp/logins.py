@@ -20,7 +20,8 @@ import threading
 import nacl.signing
 from argon2.low_level import Type, hash_secret_raw
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[1]), str(pathlib.Path(__file__).resolve().parents[1] / "auth")]
+FOLDER = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(FOLDER), str(FOLDER / "auth")]
 
 from clients import HERE, Certificates, node  # noqa: E402  (after the path)
 from harness import (BUILD, ROOT, SANITIZER_OPTIONS, TIMEOUT, Failure,  # noqa: E402
@@ -76,7 +77,7 @@ USERS = "\n".join([
 
 
 def client_certificate(folder, name):
-    """A certificate of the tests' authority for that common name: (file of both, SHA-256 in hex)."""
+    """A certificate of the tests' authority for that name: (file with its key, SHA-256 in hex)."""
     authority = Certificates().ca.parent
     both = folder / f"{name}.pem"
 
@@ -115,11 +116,12 @@ def expect_refused(done, reason="wamp.error.authentication_failed"):
 
 def javascript(library, url, methods, *, realm="realm1", **options):
     """autobahn or wampy."""
-    ask = json.dumps({"library": library, "url": url, "realm": realm, "methods": methods, **options})
+    ask = json.dumps(
+        {"library": library, "url": url, "realm": realm, "methods": methods, **options})
     done = subprocess.run(
         [node(), HERE / "node" / "wamp_login.mjs", ask], capture_output=True, text=True,
-        check=False, timeout=TIMEOUT * 2, env={**dict(NODE_EXTRA_CA_CERTS=str(Certificates().ca)),
-                                               "PATH": "/usr/bin:/bin"})
+        check=False, timeout=TIMEOUT * 2,
+        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(Certificates().ca)})
     lines = [line for line in done.stdout.splitlines() if line.startswith("{\"")]
     if not lines:
         raise Failure(f"{library}: {done.stdout[-1000:]} {done.stderr[-2000:]}")

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import pathlib
@@ -19,7 +20,8 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "auth"))
 
 from harness import Certificates, Raw, Server, equal, holds  # noqa: E402  (after the path)
 from logins import (PUBLIC_KEY, SEED, USERS, Callee, Peer, argon, autobahn_python,  # noqa: E402
-                    b64, client_certificate, expect, expect_refused, javascript, libparley, salted_cra, scram_keys)
+                    b64, client_certificate, expect, expect_refused, javascript, libparley,
+                    salted_cra, scram_keys)
 from people import HASH, KEY, PASSWORD, token  # noqa: E402
 
 ROLES = {
@@ -409,6 +411,28 @@ def cryptosign_is_bound_to_the_tls_connection():
                                privkey=SEED, tls12=True,
                                authextra={"channel_binding": "tls-unique"}),
                "robot", "cryptosign")
+
+
+def a_login_by_long_poll_over_tls_has_no_certificate():
+    config = _config(**_secure(client_ca=str(Certificates().ca)))
+    with Server(config=config, files=FILES) as server:
+        context = ssl.create_default_context(cafile=server.ca)
+        context.check_hostname = False
+
+        def post(path, body):
+            connection = http.client.HTTPSConnection(
+                *server.address("secure"), timeout=15, context=context)
+            connection.request("POST", path, json.dumps(body))
+            data = connection.getresponse().read()
+            connection.close()
+            return json.loads(data) if data else None
+
+        transport = post("/lp/open", {"protocols": ["wamp.2.json"]})["transport"]
+        hello = {"roles": {"caller": {}}, "authmethods": ["tls", "ticket"], "authid": "bob"}
+        post(f"/lp/{transport}/send", [1, "realm1", hello])
+        equal(post(f"/lp/{transport}/receive", None), [4, "ticket", {}])
+        post(f"/lp/{transport}/send", [5, PASSWORD, {}])
+        equal(post(f"/lp/{transport}/receive", None)[0], 2)
 
 
 # ---- cookies ----
