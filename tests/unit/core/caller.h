@@ -148,14 +148,10 @@ static inline void withdraw(struct probe *p, struct pl_callee *callee)
 static inline uint64_t call(
     struct probe *p, const char *name, const char *payload, unsigned flags, uint64_t timeout_ms)
 {
-    static uint64_t count;
-    static struct probe *last;
-    count = last == p ? count + 1 : 1;
-    last = p;
     struct pl_message draft = {.subject = pl_bytes_text(name), .payload = pl_bytes_text(payload)};
-    pl_session_call(&p->core, &draft, NULL, flags, timeout_ms, count);
+    pl_session_call(&p->core, &draft, NULL, flags, timeout_ms, ++p->calls);
     world_run(p->world);
-    return count;
+    return p->calls;
 }
 
 static inline void next_part(struct probe *p, uint64_t number, const char *payload, unsigned flags)

@@ -42,7 +42,7 @@ struct probe {
     bool asks_at_once; /* publishes to a.x on the session that it was given, at once */
     enum pl_err asked_err;
     size_t received, log_len;
-    uint64_t last_token;
+    uint64_t last_token, calls; /* calls: see caller.h */
     struct pl_cursor cursor;
     char log[PROBE_LOG];
 };

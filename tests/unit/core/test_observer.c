@@ -7,7 +7,8 @@
 static struct pl_shared *card_of(const char *text)
 {
     struct pl_shared *card = pl_shared_new(strlen(text));
-    CHECK(card != NULL);
+    if (!card)
+        abort();
     memcpy(card->data, text, strlen(text));
     card->len = (uint32_t)strlen(text);
     return card;
