@@ -31,6 +31,7 @@ FLOORS = {
     "acme": BELOW_ENGINES,
     "client": BELOW_CORE | {"net"},
     "server": BELOW_SERVER,
+    "embed": BELOW_SERVER | {"server", "client"},
     "cli": BELOW_SERVER | {"server", "client"},
 }
 

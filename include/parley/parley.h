@@ -506,6 +506,54 @@ PARLEY_API enum parley_code parley_register_wait(struct parley_client *client,
 PARLEY_API enum parley_code parley_unregister_wait(
     struct parley_client *client, uint64_t id, int timeout_ms);
 
+/* ---- A router in this process ---- */
+
+/*
+ * A whole Parley server inside the program: every protocol on its listeners, or none, and sessions
+ * of this process, which are clients with options.router instead of a URL:
+ *
+ *     struct parley_router_options router_options = PARLEY_ROUTER_OPTIONS;
+ *     router_options.config = "listeners: [{name: ws, port: 8080, protocols: [wamp],"
+ *                             " websocket: true}]";
+ *     parley_router_new(&router_options, &router, error, sizeof error);
+ *     client_options.router = router;
+ *
+ * These have the role `trusted`, which may do everything, unless local_login says that they log in
+ * as others do. Who may come in by a listener, and do what, a procedure that such a session
+ * registers can decide: the configuration names it (wamp.authenticator; a role's authorizer).
+ *
+ * It runs on threads of its own, which take no signal of the program, and logs to stderr as the
+ * configuration says (log.level).
+ */
+struct parley_router_options {
+    size_t size;
+    const char *config;      /* a YAML text; NULL: config_file */
+    const char *config_file; /* NULL: the defaults, which listen on 1883, 4222, 8080, 8081, 8443 */
+    const char *const *sets; /* "limits.payload=1M": instead of what the configuration says */
+    size_t set_count;
+    bool no_listeners; /* nobody comes in from outside, whatever the configuration says */
+    bool local_login;  /* sessions of this process log in as others do */
+};
+#define PARLEY_ROUTER_OPTIONS                                                                      \
+    {                                                                                              \
+        .size = sizeof(struct parley_router_options)                                               \
+    }
+
+/*
+ * Starts it. options may be NULL: the defaults. PARLEY_CONFIG: the configuration is wrong;
+ * PARLEY_IO: a port is in use, or a file cannot be read. error (may be NULL) gets one line that
+ * says why, empty after PARLEY_OK.
+ */
+PARLEY_API PARLEY_MUST_USE enum parley_code parley_router_new(
+    const struct parley_router_options *options, struct parley_router **out_router, char *error,
+    size_t error_size);
+/* The TCP port of the listener of that name, of one that was to have a free one (port: 0) too; 0:
+ * there is no such listener. Any thread. */
+PARLEY_API uint16_t parley_router_port(struct parley_router *router, const char *listener);
+/* Says goodbye to all clients, waits for them as long as drain.timeout says, ends its threads, and
+ * frees. The clients of this process that were made with it are freed before. Accepts NULL. */
+PARLEY_API void parley_router_free(struct parley_router *router);
+
 #ifdef __cplusplus
 }
 #endif

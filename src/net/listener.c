@@ -186,6 +186,14 @@ static enum pl_err open_unix(
     return PL_OK;
 }
 
+static enum pl_err open_local(struct pl_listener *l)
+{
+    static const char name[] = "local";
+    l->is_unix = l->is_loopback = true;
+    l->host = pl_alloc_copy(name, sizeof name - 1);
+    return l->host ? PL_OK : PL_NO_MEMORY;
+}
+
 static void remove_unix_file(const struct pl_listener *l)
 {
     struct stat about;
@@ -230,7 +238,9 @@ enum pl_err pl_listener_open(
     l->tls = options->tls;
     l->output_max = options->output_max;
     l->input_max = options->input_max;
-    err = options->unix_path ? open_unix(l, options, diag) : open_tcp(l, options, diag);
+    err = options->is_local    ? open_local(l)
+          : options->unix_path ? open_unix(l, options, diag)
+                               : open_tcp(l, options, diag);
     if (err)
         goto fail;
     l->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -260,6 +270,33 @@ static void admit(struct pl_listener *l, struct pl_reactor *r, int fd, const str
     } else {
         pl_reactor_post(target, &conn->post);
     }
+}
+
+struct adoption {
+    struct pl_post post;
+    struct pl_listener *listener;
+    int fd;
+};
+
+static void adopt_here(struct pl_post *post, void *reactor)
+{
+    struct adoption *a = PL_CONTAINER(post, struct adoption, post);
+    struct pl_reactor *r = reactor;
+    if (r->stopping || atomic_load(&a->listener->stop_posted))
+        close(a->fd);
+    else
+        admit(a->listener, r, a->fd, NULL);
+    pl_free(a);
+}
+
+enum pl_err pl_listener_adopt(struct pl_listener *l, int fd)
+{
+    struct adoption *a = pl_zalloc(sizeof *a);
+    if (!a)
+        return PL_NO_MEMORY;
+    *a = (struct adoption){.post.run = adopt_here, .listener = l, .fd = fd};
+    pl_reactor_post(l->reactors[0], &a->post);
+    return PL_OK;
 }
 
 static void on_acceptable(uv_poll_t *poll, int status, int events);

@@ -45,6 +45,7 @@ struct pl_listener_options {
     uint16_t port;         /* 0: a free one */
     const char *unix_path; /* not NULL: a Unix socket instead; a stale file is replaced */
     unsigned unix_mode;    /* permissions of its file; 0: as the umask says */
+    bool is_local;         /* no socket: it serves what pl_listener_adopt gives it */
     int backlog;           /* 0: 4096 */
     int keepalive_s;       /* idle TCP connections are probed after and every so many; 0: never */
     struct pl_reactor *const *reactors; /* copied; the first one accepts */
@@ -62,6 +63,9 @@ PL_MUST_USE enum pl_err pl_listener_open(
     const struct pl_listener_options *options, struct pl_listener **out, struct pl_diag *diag);
 /* Any thread: begins to accept, soon. */
 void pl_listener_start(struct pl_listener *listener);
+/* Any thread, before it is stopped: serves a connected stream socket as if it had been accepted
+ * from a Unix socket. fd is the listener's from PL_OK on. PL_NO_MEMORY. */
+PL_MUST_USE enum pl_err pl_listener_adopt(struct pl_listener *listener, int fd);
 /* Any thread: accepts no more and closes its socket. */
 void pl_listener_stop(struct pl_listener *listener);
 /* After its reactors were joined. Returns NULL. */

@@ -225,13 +225,15 @@ static enum pl_err open_addresses(struct pl_server *server, const struct pl_port
     return PL_OK;
 }
 
-static enum pl_err open_unix(struct pl_server *server, struct pl_port *port, struct pl_diag *diag)
+/* A Unix socket, or none at all. */
+static enum pl_err open_single(struct pl_server *server, struct pl_port *port, struct pl_diag *diag)
 {
     struct pl_place *place = pl_zalloc(sizeof *place);
     if (!place)
         return PL_NO_MEMORY;
     *place = (struct pl_place){.server = server, .port = port};
     const struct pl_listener_options what = {
+        .is_local = port->is_local,
         .unix_path = port->config->unix,
         .unix_mode = (unsigned)strtoul(port->config->unix_mode, NULL, 8),
     };
@@ -258,9 +260,10 @@ static enum pl_err open_port(struct pl_server *server, struct pl_port *port, str
 {
     struct pl_diag cause = {{0}, 0};
     const struct pl_config_listener *l = port->config;
-    enum pl_err err = l->unix[0] ? open_unix(server, port, &cause)
-                                 : open_addresses(server, port, l->port, &l->address, &port->places,
-                                       &port->place_count, &cause);
+    enum pl_err err = l->unix[0] || port->is_local
+                          ? open_single(server, port, &cause)
+                          : open_addresses(server, port, l->port, &l->address, &port->places,
+                                &port->place_count, &cause);
     if (err == PL_EXISTS && l->is_default) {
         port->is_skipped = true;
         return PL_OK;
@@ -324,14 +327,19 @@ static bool is_deaf(const struct pl_server *server)
 enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag)
 {
     const struct pl_config *config = server->config;
-    server->ports = pl_zalloc((config->listeners.count + 1) * sizeof *server->ports);
+    server->ports = pl_zalloc((config->listeners.count + 2) * sizeof *server->ports);
     if (!server->ports)
         return PL_NO_MEMORY;
     server->port_count = config->listeners.count;
-    for (uint32_t i = 0; i < server->port_count; i++) {
+    for (uint32_t i = 0; i < server->port_count; i++)
         server->ports[i].config = &config->listeners.items[i];
-        prepare(server, &server->ports[i]);
+    if (server->local) {
+        server->local_port = &server->ports[server->port_count++];
+        server->local_port->config = &server->local->listeners.items[0];
+        server->local_port->is_local = true;
     }
+    for (uint32_t i = 0; i < server->port_count; i++)
+        prepare(server, &server->ports[i]);
     enum pl_err err = make_tls(server);
     if (!err)
         err = pl_ports_load_tls(server, config, diag);
@@ -364,6 +372,19 @@ void pl_ports_stop(struct pl_server *server)
         for (uint32_t j = 0; j < server->ports[i].place_count; j++)
             pl_listener_stop(server->ports[i].places[j].listener);
     }
+}
+
+struct pl_listener *pl_ports_local(const struct pl_server *server)
+{
+    return server->local_port ? server->local_port->places[0].listener : NULL;
+}
+
+uint16_t pl_ports_number(const struct pl_server *server, const char *name)
+{
+    for (uint32_t i = 0; i < server->port_count; i++)
+        if (strcmp(server->ports[i].config->name, name) == 0 && server->ports[i].place_count)
+            return pl_listener_port(server->ports[i].places[0].listener);
+    return 0;
 }
 
 void pl_ports_free(struct pl_server *server)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -26,7 +27,8 @@ static enum pl_err load_config(
     struct pl_config_sources sources = {
         .file = options->config_file,
         .nexus = options->nexus,
-        .environment = (const char *const *)environ,
+        .text = options->config_text,
+        .environment = options->config_text ? NULL : (const char *const *)environ,
         .sets = options->sets,
         .set_count = options->set_count,
     };
@@ -287,10 +289,14 @@ static void block_signals(sigset_t *out)
     (void)signal(SIGPIPE, SIG_IGN); /* It cannot fail for a signal that there is. */
 }
 
-/* The next signal, 0 when the time is over. */
+/* The next signal, 0 when the time is over. signals NULL: none are waited for. */
 static int wait_signal(const sigset_t *signals, uint64_t ms)
 {
     struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    if (!signals) { /* in a program they are not ours */
+        (void)nanosleep(&time, NULL);
+        return 0;
+    }
     for (;;) {
         int number =
             ms == PL_NEVER ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &time);
@@ -368,7 +374,8 @@ static void drain(struct pl_server *server, const sigset_t *signals)
     pl_log(PL_LOG_INFO, "draining", "spread=%llums timeout=%llums",
         (unsigned long long)server->config->drain.spread_ms,
         (unsigned long long)server->config->drain.timeout_ms);
-    pl_notify("STOPPING=1");
+    if (!server->is_embedded)
+        pl_notify("STOPPING=1");
     atomic_store(&server->is_draining, true);
     pl_ports_stop(server);
     pl_shards_drain(server);
@@ -383,10 +390,10 @@ static void close_all(struct pl_server *server, bool is_running)
     bool may_free = true;
     if (is_running) {
         pl_home_run(server, end_sessions);
-        sigset_t none;
-        sigemptyset(&none);
-        sigaddset(&none, SIGTERM);
-        may_free = wait_until(server, have_all_left, LEAVE_MS, &none);
+        sigset_t hurry;
+        sigemptyset(&hurry);
+        sigaddset(&hurry, SIGTERM);
+        may_free = wait_until(server, have_all_left, LEAVE_MS, server->is_embedded ? NULL : &hurry);
     }
     server->auth = pl_auth_free(server->auth);
     pl_shards_stop(server);
@@ -408,6 +415,7 @@ static void close_all(struct pl_server *server, bool is_running)
     pl_map_done(&server->users.map);
     pl_free(server->realms);
     pl_free(server->data);
+    pl_config_free(server->local);
     pl_config_free(server->config);
 }
 
@@ -497,4 +505,90 @@ int pl_server_run(const struct pl_server_options *options)
         pl_log(PL_LOG_INFO, "stopped", NULL);
     pl_free(server);
     return code;
+}
+
+/* ---- Inside a program ---- */
+
+/* What sessions of this process come in by. */
+static enum pl_err add_local(struct pl_server *server, struct pl_diag *diag)
+{
+    static const char text[] = "listeners: [{name: local, protocols: [wamp], anonymous: yes}]";
+    const struct pl_config_sources none = {0};
+    return pl_config_parse(&none, "local", pl_bytes_text(text), &server->local, diag);
+}
+
+static enum pl_err open_embedded(
+    struct pl_server *server, const struct pl_server_options *options, struct pl_diag *diag)
+{
+    enum pl_err err = load_config(options, &server->config, diag);
+    if (!err)
+        err = add_local(server, diag);
+    if (err)
+        return err;
+    server->is_embedded = true;
+    server->needs_local_login = options->needs_local_login;
+    if (options->has_no_listeners) {
+        server->config->listeners.count = 0;
+        server->config->admin.enabled = false;
+    }
+    pl_log_set_level(server->config->log.level);
+    return open_all(server, diag);
+}
+
+enum pl_err pl_server_open(
+    const struct pl_server_options *options, struct pl_server **out, struct pl_diag *diag)
+{
+    struct pl_server *server = pl_zalloc(sizeof *server);
+    sigset_t all, before;
+    if (!server)
+        return PL_NO_MEMORY;
+    /* Our threads get none of the program's signals, and no SIGPIPE. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, &before);
+    enum pl_err err = open_embedded(server, options, diag);
+    bool is_running = false;
+    if (!err) {
+        err = pl_shards_start(server, diag);
+        is_running = !err;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err) {
+        close_all(server, is_running);
+        pl_free(server);
+        return err;
+    }
+    pl_ports_start(server);
+    *out = server;
+    return PL_OK;
+}
+
+enum pl_err pl_server_connect(struct pl_server *server, int *out_fd)
+{
+    int ends[2];
+    if (atomic_load(&server->is_draining))
+        return PL_CLOSED;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends))
+        return PL_IO;
+    enum pl_err err = pl_listener_adopt(pl_ports_local(server), ends[0]);
+    if (err) {
+        close(ends[0]);
+        close(ends[1]);
+        return err;
+    }
+    *out_fd = ends[1];
+    return PL_OK;
+}
+
+uint16_t pl_server_port(const struct pl_server *server, const char *listener)
+{
+    return pl_ports_number(server, listener);
+}
+
+void pl_server_close(struct pl_server *server)
+{
+    if (!server)
+        return;
+    drain(server, NULL);
+    close_all(server, true);
+    pl_free(server);
 }

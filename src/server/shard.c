@@ -120,7 +120,8 @@ static void tick_home(struct pl_server *server, uint64_t now_ms)
     for (uint32_t i = 0; i < server->realm_count; i++)
         pl_realm_tick(server->realms[i], worker);
     pl_sys_tick(server, now_ms);
-    pl_notify_watchdog();
+    if (!server->is_embedded)
+        pl_notify_watchdog();
 }
 
 static void tick(struct pl_timer *timer, uint64_t now_ms)

@@ -70,6 +70,7 @@ struct pl_port {
     struct pl_place *places; /* owned array, one per address that it listens on */
     uint32_t place_count;
     bool is_skipped; /* a default one whose port is in use */
+    bool is_local;   /* of this process: no socket */
 };
 
 /* One address of a port. Constant after the start. */
@@ -99,6 +100,10 @@ struct pl_server {
     const char *const *sets;  /* borrowed */
     uint32_t set_count;
     struct pl_protocol_options options;
+    bool is_embedded; /* in a program whose signals and systemd are its own */
+    bool needs_local_login;
+    struct pl_config *local;    /* owned; of the local listener; NULL: there is none */
+    struct pl_port *local_port; /* NULL: there is none */
     char server_id[57];
     char *data; /* owned; folder */
     uint64_t started_ms, started_unix_ms;
@@ -266,6 +271,10 @@ struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
 PL_MUST_USE enum pl_err pl_ports_open(struct pl_server *server, struct pl_diag *diag);
 void pl_ports_start(struct pl_server *server);
 void pl_ports_stop(struct pl_server *server);
+/* Of sessions of this process; NULL: there is none. */
+struct pl_listener *pl_ports_local(const struct pl_server *server);
+/* The port of a listener; 0: none. */
+uint16_t pl_ports_number(const struct pl_server *server, const char *name);
 void pl_ports_free(struct pl_server *server);
 /* Loads every certificate anew, or for the first time. */
 PL_MUST_USE enum pl_err pl_ports_load_tls(

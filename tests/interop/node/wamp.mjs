@@ -44,6 +44,8 @@ function failed(error) {
   return told;
 }
 
+const told = (promise) => promise.catch((error) => { throw failed(error); });
+
 const pause = (ms) => new Promise((done) => { setTimeout(done, ms); });
 
 // How a procedure answers: {kind: echo | error | silent | progress}.
@@ -84,18 +86,19 @@ serve({
     });
   },
   async subscribe({ topic, options }) {
-    await session.subscribe(topic, (args, kwargs, details) => event('message', {
+    await told(session.subscribe(topic, (args, kwargs, details) => event('message', {
       topic: details.topic ?? topic, args: plain(args ?? []), kwargs: plain(kwargs ?? {}),
-      details: { retained: details.retained ?? false } }), options ?? {});
+      details: { retained: details.retained ?? false } }), options ?? {}));
   },
   async publish({ topic, args = [], kwargs = {}, options = {} }) {
-    await session.publish(topic, wire(args), wire(kwargs), { acknowledge: true, exclude_me: false, ...options });
+    await told(session.publish(topic, wire(args), wire(kwargs),
+      { acknowledge: true, exclude_me: false, ...options }));
   },
   async register({ procedure, answer, options }) {
-    await session.register(procedure, (args, kwargs, details) => {
+    await told(session.register(procedure, (args, kwargs, details) => {
       event('invocation', { args: plain(args ?? []), kwargs: plain(kwargs ?? {}) });
       return answers[answer.kind](args ?? [], kwargs ?? {}, answer, details);
-    }, options ?? {});
+    }, options ?? {}));
   },
   async call({ procedure, args = [], kwargs = {}, options = {} }) {
     const parts = [];
