@@ -17,6 +17,8 @@ int pl_cmd_pub(int argc, char **argv);
 int pl_cmd_sub(int argc, char **argv);
 int pl_cmd_request(int argc, char **argv);
 int pl_cmd_reply(int argc, char **argv);
+int pl_cmd_call(int argc, char **argv);
+int pl_cmd_register(int argc, char **argv);
 int pl_cmd_token(int argc, char **argv);
 int pl_cmd_user(int argc, char **argv);
 int pl_cmd_bench(int argc, char **argv);

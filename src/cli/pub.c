@@ -1,5 +1,7 @@
 #include "cli/commands.h"
 #include "cli/text.h"
+#include "cli/wamp_client.h"
+#include "cli/wamp_pubsub.h"
 
 #include <stdlib.h>
 
@@ -19,19 +21,24 @@ static const char help[] =
     "      --ttl SECONDS    not delivered any more after that\n"
     "  -r, --reply SUBJECT  where answers go\n"
     "  -n, --count N        publish it N times\n"
-    "      --stdin-lines    each line of the standard input is a message\n" PL_NATS_CLIENT_HELP;
+    "      --stdin-lines    each line of the standard input is a message\n"
+    "      --realm NAME     of WAMP, for unix:/path too\n"
+    "\n"
+    "Over ws://, wss://, rs:// and rss:// it is a session of WAMP: a JSON object or list is that\n"
+    "value, anything else a string; there are none of the options above but "
+    "--count.\n" PL_NATS_CLIENT_HELP;
 
-enum { OPTION_CONTENT_TYPE = PL_OPTION_OWN, OPTION_TTL, OPTION_LINES };
+enum { OPTION_CONTENT_TYPE = PL_OPTION_OWN, OPTION_TTL, OPTION_LINES, OPTION_REALM };
 
 struct pub {
     struct pl_nats_client_options server;
     struct pl_cli_head head;
-    const char *subject, *payload, *reply;
+    const char *subject, *payload, *reply, *realm;
     uint64_t count;
     bool by_lines;
 };
 
-enum { QUEUED_MAX = 1 << 20, ANSWER_MS = 10000 };
+enum { QUEUED_MAX = 1 << 20, ANSWER_MS = 10000, PAYLOAD_MAX = 16 << 20 };
 
 /* Lets the server catch up when much is queued. An exit code. */
 static int flush_some(struct pl_nats_client *c)
@@ -101,8 +108,27 @@ static int send_all(struct pub *pub, struct pl_nats_client *c)
     return code;
 }
 
+static int run_wamp(struct pub *pub)
+{
+    uint8_t *memory = NULL;
+    struct pl_bytes payload = pl_bytes_text(pub->payload);
+    if (pl_cli_head_block(&pub->head).len || pub->reply || pub->by_lines)
+        return pl_cli_usage("pub", "over WAMP there are no headers, replies and lines");
+    if (!pub->payload || strcmp(pub->payload, "-") == 0) {
+        memory = pl_cli_read_all(stdin, PAYLOAD_MAX, &payload.len);
+        if (!memory)
+            return pl_cli_fail("pub", "the standard input is too long");
+        payload.data = memory;
+    }
+    int code = pl_cli_wamp_pub(&pub->server, pub->realm, pub->subject, payload, pub->count);
+    pl_free(memory);
+    return code;
+}
+
 static int run(struct pub *pub)
 {
+    if (pl_cli_is_wamp(&pub->server, pub->realm))
+        return run_wamp(pub);
     struct pl_nats_client *c;
     struct pl_diag diag = {0};
     if (pl_nats_client_open(&pub->server, &c, &diag))
@@ -125,6 +151,7 @@ static int read_args(struct pub *pub, int argc, char **argv)
         {"reply", required_argument, NULL, 'r'},
         {"count", required_argument, NULL, 'n'},
         {"stdin-lines", no_argument, NULL, OPTION_LINES},
+        {"realm", required_argument, NULL, OPTION_REALM},
         PL_NATS_CLIENT_OPTIONS,
         {0},
     };
@@ -151,6 +178,9 @@ static int read_args(struct pub *pub, int argc, char **argv)
         case 'n':
             if (!pl_cli_number(optarg, 1, UINT32_MAX, &pub->count))
                 return pl_cli_usage("pub", "--count wants a number from 1, not %s", optarg);
+            break;
+        case OPTION_REALM:
+            pub->realm = optarg;
             break;
         case OPTION_LINES:
             pub->by_lines = true;

@@ -1,5 +1,7 @@
 #include "cli/commands.h"
 #include "cli/text.h"
+#include "cli/wamp_client.h"
+#include "cli/wamp_pubsub.h"
 
 static const char help[] =
     "Usage: parley sub [options] PATTERN...\n"
@@ -20,18 +22,21 @@ static const char help[] =
     "headers\n"
     "      --raw            the payload alone, as it is, and a line break\n"
     "      --headers        headers too, below their message (--json always has them)\n"
+    "      --realm NAME     of WAMP, for unix:/path too\n"
     "\n"
     "A plain line is the subject, a space and the payload, in which line breaks and bytes that "
     "are\n"
-    "no text are escaped (\\n, \\x00, \\\\).\n" PL_NATS_CLIENT_HELP;
+    "no text are escaped (\\n, \\x00, \\\\). Over ws://, wss://, rs:// and rss:// it is a session "
+    "of\n"
+    "WAMP; arguments are printed as JSON, a string alone as it is.\n" PL_NATS_CLIENT_HELP;
 
-enum { OPTION_JSON = PL_OPTION_OWN, OPTION_RAW, OPTION_HEADERS };
+enum { OPTION_JSON = PL_OPTION_OWN, OPTION_RAW, OPTION_HEADERS, OPTION_REALM };
 
 struct sub {
     struct pl_nats_client_options server;
     char **patterns;
     int pattern_count;
-    const char *queue;
+    const char *queue, *realm;
     uint64_t count, timeout_ms; /* 0: none */
     enum pl_cli_style style;
     bool headers;
@@ -108,6 +113,7 @@ static int read_args(struct sub *sub, int argc, char **argv)
         {"json", no_argument, NULL, OPTION_JSON},
         {"raw", no_argument, NULL, OPTION_RAW},
         {"headers", no_argument, NULL, OPTION_HEADERS},
+        {"realm", required_argument, NULL, OPTION_REALM},
         PL_NATS_CLIENT_OPTIONS,
         {0},
     };
@@ -130,6 +136,9 @@ static int read_args(struct sub *sub, int argc, char **argv)
             break;
         case OPTION_RAW:
             sub->style = PL_CLI_RAW;
+            break;
+        case OPTION_REALM:
+            sub->realm = optarg;
             break;
         case OPTION_HEADERS:
             sub->headers = true;
@@ -161,6 +170,13 @@ int pl_cmd_sub(int argc, char **argv)
     int code = read_args(&sub, argc, argv);
     if (code >= 0)
         return code;
+    if (pl_cli_is_wamp(&sub.server, sub.realm)) {
+        if (sub.queue)
+            return pl_cli_usage("sub", "there are no queue groups in WAMP");
+        return pl_cli_wamp_sub(
+            &sub.server, &(struct pl_cli_wamp_sub){sub.realm, sub.patterns, sub.pattern_count,
+                             sub.count, sub.timeout_ms, sub.style});
+    }
     if (pl_nats_client_open(&sub.server, &c, &diag))
         return pl_cli_fail("sub", "%s", diag.text);
     code = listen_to(&sub, c);

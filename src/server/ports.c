@@ -20,7 +20,8 @@ enum { FREE_PORT_TRIES = 16 };
 static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls, const char *cert,
     const char *key, const struct pl_config_listener *l, struct pl_diag *diag)
 {
-    bool asks = l && l->client_ca[0];
+    const char *ca = l ? l->client_ca : "";
+    bool requires_one = l && l->client_required;
     char made_cert[4200], made_key[4200];
     enum pl_err err = PL_OK;
     if (!cert[0]) {
@@ -33,10 +34,10 @@ static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls,
     const struct pl_tls_options options = {
         .cert_file = cert,
         .key_file = key,
-        .ca_file = asks ? l->client_ca : NULL,
-        .client_cert = !asks                ? PL_TLS_NO_CERT
-                       : l->client_required ? PL_TLS_REQUIRE_CERT
-                                            : PL_TLS_REQUEST_CERT,
+        .ca_file = ca[0] ? ca : NULL,
+        .client_cert = !ca[0]         ? PL_TLS_NO_CERT
+                       : requires_one ? PL_TLS_REQUIRE_CERT
+                                      : PL_TLS_REQUEST_CERT,
     };
     return err ? err : pl_tls_server_load(tls, &options, diag);
 }
