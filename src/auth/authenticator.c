@@ -105,7 +105,7 @@ enum pl_err pl_auth_reload(
 static void remember(
     struct pl_auth *auth, const struct pl_login *login, struct pl_identity *identity)
 {
-    if (login->cookie[0] && !pl_bytes_equal(identity->method, PL_BYTES("anonymous")) &&
+    if (login->cookie[0] && identity && !pl_bytes_equal(identity->method, PL_BYTES("anonymous")) &&
         !pl_bytes_equal(identity->method, PL_BYTES("cookie")))
         pl_cookies_remember(auth->cookies, pl_bytes_of(login->cookie, PL_COOKIE_LEN), identity,
             login->began_unix_ms);

@@ -521,7 +521,7 @@ void pl_longpoll_serve(struct pl_conn *conn, const struct pl_place *place,
     enum verb verb = read_path(request->path, &id);
     struct pl_shard *shard = pl_conn_shard(conn);
     if (verb != OPEN) {
-        unsigned index = nibble(id.data[0]) << 4 | nibble(id.data[1]);
+        unsigned index = id.len ? nibble(id.data[0]) << 4 | nibble(id.data[1]) : UINT32_MAX;
         if (index >= server->shard_count) {
             pl_conn_answer_status(conn, 404);
             return;
