@@ -3,7 +3,8 @@
  * history (WAMP advanced profile, "Event History").
  *
  * The log is read in pieces, from its start; the newest that the caller asked for are kept until
- * its end is reached. Publications that were for some only are not told.
+ * its end is reached. Publications that were for some only are told to these, where a login says
+ * who that is.
  */
 #include "base/alloc.h"
 #include "protocols/wamp/wamp_meta_state.h"
@@ -214,6 +215,29 @@ static bool is_within(struct meta_read *read, const struct pl_message *m, uint64
     return m->time_unix_ms >= read->min_ms && m->time_unix_ms <= read->max_ms;
 }
 
+static bool is_named(const struct pl_audience_list *list, struct pl_bytes name)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        if (pl_bytes_equal(list->texts[i], name))
+            return true;
+    return false;
+}
+
+/* Was it for someone with this login? What goes by a session's other details nobody can tell now.
+ */
+static bool is_for(const struct pl_audience *audience, const struct pl_identity *who)
+{
+    for (uint32_t i = 0; audience && who && i < audience->count; i++) {
+        const struct pl_audience_list *list = &audience->lists[i];
+        if (list->kind != PL_AUDIENCE_USER && list->kind != PL_AUDIENCE_ROLE)
+            return false;
+        if (is_named(list, list->kind == PL_AUDIENCE_USER ? who->user : who->role) ==
+            list->is_excluded)
+            return false;
+    }
+    return true;
+}
+
 static void look_at(
     struct pl_wamp_meta *meta, struct meta_read *read, const struct pl_message *message)
 {
@@ -222,7 +246,8 @@ static void look_at(
         read->is_over = true;
         return;
     }
-    if (!is_within(read, message, id) || (message->properties && message->properties->audience) ||
+    if (!is_within(read, message, id) ||
+        !is_for(message->properties ? message->properties->audience : NULL, read->caller) ||
         (read->topic.len && !pl_bytes_equal(read->topic, message->subject)) ||
         (read->is_filtered && !pl_identity_may_receive(read->caller, message->subject)))
         return;

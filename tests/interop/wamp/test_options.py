@@ -244,6 +244,17 @@ def history_outlives_its_subscribers_and_is_filtered(server):
         equal(entry["Arguments"], entry["args"])
 
 
+def history_that_was_for_some_is_told_to_these(server):
+    with RawSocket(server) as a, RawSocket(server) as b:
+        role = a.welcome["authrole"]
+        b.publish("kept.y", "for all")
+        b.publish("kept.y", "for the role", eligible_authrole=[role])
+        b.publish("kept.y", "for another role", eligible_authrole=["another"])
+        b.publish("kept.y", "for every other role", exclude_authrole=[role])
+        subscription = a.subscribe("kept.y")
+        equal(_events(a, subscription), [["for all"], ["for the role"]])
+
+
 def a_forged_meta_event_is_refused(server):
     with RawSocket(server) as a, RawSocket(server) as b:
         a.subscribe("wamp.session.on_leave")
