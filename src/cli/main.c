@@ -4,14 +4,16 @@
 #include "cli/commands.h"
 
 static const char intro[] =
-    "Parley routes messages between MQTT, NATS and Redis clients: one subject space for all.\n"
+    "Parley routes messages between MQTT, NATS, WAMP and Redis clients: one subject space for "
+    "all.\n"
     "\n"
     "    parley serve                            serves on this machine, nothing to configure\n"
     "    mosquitto_sub -t 'plant/+/temp' -v      a device hears …\n"
     "    redis-cli -p 8080 publish plant.line1.temp 21.5\n"
     "                                            … what another program says\n"
     "\n"
-    "An MQTT topic plant/line1/temp, a NATS subject and a Redis channel plant.line1.temp are one.\n"
+    "An MQTT topic plant/line1/temp, a NATS subject, a WAMP topic and a Redis channel\n"
+    "plant.line1.temp are one.\n"
     "\n"
     "Commands:\n";
 

@@ -12,7 +12,7 @@ static const char help[] =
     "\n"
     "Serves until it gets SIGTERM or SIGINT. FILE is a configuration in YAML; without one the\n"
     "defaults serve on this machine alone: 1883 MQTT, 4222 NATS, 8080 everything that its first\n"
-    "bytes tell (HTTP, WebSocket, TLS, MQTT, Redis), 8443 the same with TLS, 8081 metrics.\n"
+    "bytes tell (HTTP, WebSocket, TLS, WAMP, MQTT, Redis), 8443 the same with TLS, 8081 metrics.\n"
     "\n"
     "  -c, --config FILE        the same as FILE\n"
     "  -s, --set KEY=VALUE      this instead of what the file says; may be repeated\n"

@@ -62,6 +62,8 @@ void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options
         .headers_max = wamp->headers,
         .testaments_max = wamp->testaments,
         .testament_bytes_max = (uint32_t)wamp->testament_bytes,
+        .events_max = wamp->events,
+        .event_reads_max = wamp->event_reads,
     };
     out->nats = (struct pl_nats_options){.payload_max = (uint32_t)config->limits.payload};
 }

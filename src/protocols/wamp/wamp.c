@@ -25,6 +25,8 @@ const struct pl_wamp_options pl_wamp_options_default = {
     .headers_max = 256,
     .testaments_max = 100,
     .testament_bytes_max = 256 * 1024,
+    .events_max = 1000,
+    .event_reads_max = 64,
 };
 
 static struct wamp_link *of_link(struct pl_link *link)

@@ -22,6 +22,8 @@ struct pl_wamp_options {
     uint32_t headers_max;         /* x_… and ppt_… of one message */
     uint32_t testaments_max;      /* of one session */
     uint32_t testament_bytes_max; /* and what they hold */
+    uint32_t events_max;          /* entries of one answer of get_events */
+    uint32_t event_reads_max;     /* get_events that run at a time */
 };
 
 extern const struct pl_wamp_options pl_wamp_options_default;

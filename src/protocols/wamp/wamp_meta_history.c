@@ -92,12 +92,13 @@ static bool read_bound(struct meta_call *call, const char *key, bool is_open, st
 static bool read_limit(struct meta_call *call, struct meta_read *read)
 {
     struct pl_value value;
-    uint64_t limit = META_EVENTS_MAX;
+    uint32_t most = call->meta->options.wamp->events_max;
+    uint64_t limit = most;
     if (meta_keyword(call, "limit", &value) && (!pl_value_natural(&value, &limit) || limit == 0)) {
         meta_fail(call, "wamp.error.invalid_argument", "limit is a number from 1 on");
         return false;
     }
-    read->limit = limit < META_EVENTS_MAX ? (uint32_t)limit : META_EVENTS_MAX;
+    read->limit = limit < most ? (uint32_t)limit : most;
     if (meta_keyword(call, "reverse", &value)) {
         read->is_reversed = value.kind == PL_VALUE_BOOL && value.boolean;
         if (value.kind != PL_VALUE_BOOL) {
@@ -169,7 +170,8 @@ void meta_get_events(struct meta_call *call)
         meta_fail(call, "wamp.error.not_authorized", NULL);
         return;
     }
-    struct meta_read *read = meta->read_count < META_READS_MAX ? pl_zalloc(sizeof *read) : NULL;
+    bool has_room = meta->read_count < meta->options.wamp->event_reads_max;
+    struct meta_read *read = has_room ? pl_zalloc(sizeof *read) : NULL;
     if (!read) {
         meta_fail(call, "wamp.error.unavailable", "too many ask for events");
         return;

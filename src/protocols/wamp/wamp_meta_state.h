@@ -15,9 +15,7 @@
 #include "protocols/wamp/wamp_session.h"
 
 enum {
-    META_TIME_MAX = 32,     /* bytes of a time's text, with its zero */
-    META_EVENTS_MAX = 1000, /* entries of one answer of get_events */
-    META_READS_MAX = 64,    /* get_events that run at a time */
+    META_TIME_MAX = 32, /* bytes of a time's text, with its zero */
 };
 
 /* A session that has a card. */
