@@ -12,7 +12,7 @@
 
 #include "auth/cookies.h"
 #include "auth/guard.h"
-#include "auth/pool.h"
+#include "base/pool.h"
 #include "auth/tables.h"
 
 struct pl_auth {

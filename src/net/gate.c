@@ -9,6 +9,7 @@
 #include <pthread.h>
 
 #include "base/alloc.h"
+#include "net/rate.h"
 #include "net/state.h"
 
 struct pl_gate {
@@ -16,6 +17,7 @@ struct pl_gate {
     struct pl_gate_limits limits;
     struct pl_gate_counts counts;
     struct pl_map peers;
+    struct pl_rate rate;
     uint64_t tokens_ms;    /* when tokens was right */
     uint64_t tokens_milli; /* thousandths of an accept that may come now */
 };
@@ -29,6 +31,7 @@ struct pl_gate *pl_gate_new(const struct pl_gate_limits *limits)
     gate->limits = *limits;
     gate->tokens_milli = (uint64_t)limits->accepts_per_second * 1000;
     pl_map_init(&gate->peers, uv_hrtime());
+    pl_rate_init(&gate->rate, limits->address_accepts_per_minute, uv_hrtime());
     return gate;
 }
 
@@ -46,6 +49,7 @@ struct pl_gate *pl_gate_free(struct pl_gate *gate)
         return NULL;
     PL_ASSERT(gate->counts.open == 0);
     pl_map_done(&gate->peers);
+    pl_rate_done(&gate->rate);
     pthread_mutex_destroy(&gate->lock);
     pl_free(gate);
     return NULL;
@@ -109,7 +113,8 @@ static struct pl_peer *peer_new(struct pl_gate *gate, struct pl_bytes address)
     return peer;
 }
 
-static struct pl_peer *enter(struct pl_gate *gate, struct pl_bytes address, uint64_t now_ms)
+static struct pl_peer *enter(
+    struct pl_gate *gate, struct pl_bytes address, bool has_address_rate, uint64_t now_ms)
 {
     const struct pl_gate_limits *limits = &gate->limits;
     struct pl_gate_counts *counts = &gate->counts;
@@ -122,6 +127,10 @@ static struct pl_peer *enter(struct pl_gate *gate, struct pl_bytes address, uint
     if (peer && limits->per_address_max && !peer->is_exempt &&
         peer->count >= limits->per_address_max) {
         counts->refused_address++;
+        return NULL;
+    }
+    if (has_address_rate && !pl_rate_take(&gate->rate, address, now_ms)) {
+        counts->refused_address_rate++;
         return NULL;
     }
     if (!takes_token(gate, now_ms)) {
@@ -140,10 +149,11 @@ static struct pl_peer *enter(struct pl_gate *gate, struct pl_bytes address, uint
     return peer;
 }
 
-struct pl_peer *pl_gate_enter(struct pl_gate *gate, const struct sockaddr *addr, uint64_t now_ms)
+struct pl_peer *pl_gate_enter(
+    struct pl_gate *gate, const struct sockaddr *addr, bool has_address_rate, uint64_t now_ms)
 {
     pthread_mutex_lock(&gate->lock);
-    struct pl_peer *peer = enter(gate, address_bytes(addr), now_ms);
+    struct pl_peer *peer = enter(gate, address_bytes(addr), has_address_rate, now_ms);
     pthread_mutex_unlock(&gate->lock);
     return peer;
 }

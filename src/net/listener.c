@@ -227,6 +227,7 @@ enum pl_err pl_listener_open(
     memcpy(l->reactors, options->reactors, options->reactor_count * sizeof *l->reactors);
     l->reactor_count = options->reactor_count;
     l->gate = options->gate;
+    l->has_address_rate = options->has_address_rate;
     if (!l->gate) {
         l->gate = pl_gate_new(&(struct pl_gate_limits){0});
         l->owns_gate = true;
@@ -253,7 +254,8 @@ fail:
 
 static void admit(struct pl_listener *l, struct pl_reactor *r, int fd, const struct sockaddr *addr)
 {
-    struct pl_peer *peer = pl_gate_enter(l->gate, l->is_unix ? NULL : addr, r->now_ms);
+    struct pl_peer *peer =
+        pl_gate_enter(l->gate, l->is_unix ? NULL : addr, l->has_address_rate, r->now_ms);
     if (!peer) {
         close(fd);
         return;

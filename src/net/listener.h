@@ -27,11 +27,14 @@ struct pl_gate_limits {
     uint32_t connections_max;
     uint32_t per_address_max; /* loopback and Unix sockets are not counted so */
     uint32_t accepts_per_second;
+    /* Of one IP address, on the listeners that ask for it; as many may come at once. */
+    uint32_t address_accepts_per_minute;
 };
 
 /* What a gate has seen; for metrics. */
 struct pl_gate_counts {
-    uint64_t open, accepted, refused_connections, refused_address, refused_rate, refused_memory;
+    uint64_t open, accepted, refused_connections, refused_address, refused_rate,
+        refused_address_rate, refused_memory;
 };
 
 /* Any thread. NULL: no memory. */
@@ -51,6 +54,7 @@ struct pl_listener_options {
     struct pl_reactor *const *reactors; /* copied; the first one accepts */
     uint32_t reactor_count;
     struct pl_gate *gate;          /* NULL: no limits */
+    bool has_address_rate;         /* address_accepts_per_minute counts here */
     const struct pl_conn_ops *ops; /* of its connections */
     void *context;                 /* pl_listener_context */
     struct pl_tls_server *tls;     /* for pl_conn_start_tls; NULL: none. Borrowed */

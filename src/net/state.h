@@ -105,6 +105,7 @@ struct pl_listener {
     int fd;       /* -1: stopped */
     int spare_fd; /* given up for a moment when there are no others */
     bool is_unix, is_loopback;
+    bool has_address_rate;
     uint16_t port;
     char *host; /* owned */
     dev_t unix_dev;
@@ -271,7 +272,8 @@ bool pl_ws_layer_has_failed(const struct pl_ws_layer *ws);
 
 /* gate.c */
 /* Counts one connection of that address; NULL: refused. addr NULL: a Unix socket. */
-struct pl_peer *pl_gate_enter(struct pl_gate *gate, const struct sockaddr *addr, uint64_t now_ms);
+struct pl_peer *pl_gate_enter(
+    struct pl_gate *gate, const struct sockaddr *addr, bool has_address_rate, uint64_t now_ms);
 void pl_gate_leave(struct pl_peer *peer);
 
 /* listener.c */

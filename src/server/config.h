@@ -102,6 +102,11 @@ struct pl_config_drain {
 #include "server/config.def"
 };
 
+struct pl_config_web {
+#define PL_WEB PL_MEMBER
+#include "server/config.def"
+};
+
 struct pl_config_admin {
 #define PL_ADMIN PL_MEMBER
 #include "server/config.def"
@@ -167,6 +172,7 @@ struct pl_config {
     struct pl_config_wamp wamp;
     struct pl_config_calls calls;
     struct pl_config_drain drain;
+    struct pl_config_web web;
     struct pl_config_admin admin;
     struct pl_config_auth auth;
     struct {
@@ -211,6 +217,11 @@ struct pl_config *pl_config_free(struct pl_config *config);
 
 /* True: someone configured who may log in. */
 bool pl_config_has_auth(const struct pl_config *config);
+/* Are requests answered on this listener? */
+static inline bool pl_config_has_http(const struct pl_config_listener *listener)
+{
+    return listener->websocket || listener->web || listener->redirect;
+}
 /* The role of anonymous clients on this listener; NULL: there are none. */
 const char *pl_config_anonymous_role(
     const struct pl_config *config, const struct pl_config_listener *listener);

@@ -91,7 +91,7 @@ static enum pl_err check_addresses(struct checker *c, const struct pl_text_list 
 
 static enum pl_err check_protocols(struct checker *c, const struct pl_config_listener *l)
 {
-    if (l->protocols.count == 0)
+    if (l->protocols.count == 0 && !l->web && !l->redirect)
         return refuse(c, "protocols", "expected at least one of %s", pl_registry_names());
     for (uint32_t i = 0; i < l->protocols.count; i++) {
         if (!pl_registry_find(l->protocols.items[i]))
@@ -102,7 +102,8 @@ static enum pl_err check_protocols(struct checker *c, const struct pl_config_lis
                 return refuse(c, "protocols", "%.40s is given twice", l->protocols.items[i]);
         }
     }
-    if (l->protocols.count > 1 && !l->websocket) {
+    bool is_shared = l->protocols.count > 1 || pl_config_has_http(l);
+    if (is_shared && !l->websocket) {
         for (uint32_t i = 0; i < l->protocols.count; i++) {
             if (!pl_registry_find(l->protocols.items[i])->sniff)
                 return refuse(c, "protocols",
@@ -116,6 +117,20 @@ static enum pl_err check_protocols(struct checker *c, const struct pl_config_lis
             return refuse(c, "websocket_paths", "expected /path: protocol, found %.40s: %.40s",
                 pair->key, pair->value);
     }
+    return PL_OK;
+}
+
+static enum pl_err check_pages(struct checker *c, const struct pl_config_listener *l)
+{
+    const struct pl_config_web *web = &c->config->web;
+    if (l->web && l->redirect)
+        return refuse(c, "redirect", "a listener has either web or redirect");
+    if (l->web && !web->root[0] && !web->proxies.count)
+        return refuse(c, "web", "say what is served there, web.root or web.proxies");
+    if (l->redirect && !web->domains.count)
+        return refuse(c, "redirect", "name the domains, web.domains");
+    if (l->redirect && l->tls != PL_TLS_OFF)
+        return refuse(c, "redirect", "it is for plain HTTP: tls must be off");
     return PL_OK;
 }
 
@@ -154,7 +169,9 @@ static bool has_realm(const struct pl_config *config, const char *name)
 /* DESIGN section 5, Listening. */
 static enum pl_err check_reach(struct checker *c, const struct pl_config_listener *l)
 {
-    for (uint32_t i = 0; !l->unix[0] && i < l->address.count; i++) {
+    /* Pages are for everyone. */
+    bool has_logins = l->protocols.count != 0;
+    for (uint32_t i = 0; has_logins && !l->unix[0] && i < l->address.count; i++) {
         if (pl_config_is_loopback(l->address.items[i]) || pl_config_has_auth(c->config) ||
             l->anonymous == PL_ALLOW_YES)
             continue;
@@ -201,6 +218,8 @@ static bool is_cookie_name(const char *name)
 static enum pl_err check_listener(struct checker *c, const struct pl_config_listener *l)
 {
     enum pl_err err = check_protocols(c, l);
+    if (!err)
+        err = check_pages(c, l);
     if (!err && l->unix[0] && c->item && pl_node_find(c->item, "port"))
         err = refuse(c, "port", "a listener has either unix, or address and port");
     if (!err && !l->unix[0])
@@ -295,6 +314,34 @@ static enum pl_err check_realms(struct checker *c, const struct pl_node *root)
     return err;
 }
 
+/* A name of folders and of hosts. */
+static bool is_domain(const char *name)
+{
+    size_t len = strlen(name);
+    return len && name[0] != '.' && name[0] != '-' && name[len - 1] != '.' && !strstr(name, "..") &&
+           !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")];
+}
+
+static enum pl_err check_web(struct checker *c, const struct pl_config_web *web)
+{
+    if (web->root[0] && !web->domains.count)
+        return refuse(c, "domains", "name those that have a folder in web.root");
+    for (uint32_t i = 0; i < web->domains.count; i++) {
+        if (!is_domain(web->domains.items[i]))
+            return refuse(c, "domains", "expected a name such as example.org, found %.60s",
+                web->domains.items[i]);
+    }
+    for (uint32_t i = 0; i < web->proxies.count; i++) {
+        const struct pl_text_pair *pair = &web->proxies.items[i];
+        const char *host = strncmp(pair->value, "http://", 7) == 0 ? pair->value + 7 : "";
+        if (!pair->key[strspn(pair->key, "/")] || !host[0] || strpbrk(host, "?#@ ") ||
+            host[0] == '/' || strstr(pair->key, ".."))
+            return refuse(c, "proxies", "expected prefix: http://host:port, found %.40s: %.60s",
+                pair->key, pair->value);
+    }
+    return PL_OK;
+}
+
 /* Keys of one section that need each other; item: the section's node. */
 static enum pl_err check_section(struct checker *c, const struct pl_node *root, const char *name)
 {
@@ -311,6 +358,8 @@ static enum pl_err check_section(struct checker *c, const struct pl_node *root, 
     if (strcmp(name, "auth") == 0 && config->auth.anonymous[0] &&
         !has_role(config, config->auth.anonymous))
         return refuse(c, "anonymous", "there is no role %.60s", config->auth.anonymous);
+    if (strcmp(name, "web") == 0)
+        return check_web(c, &config->web);
     if (strcmp(name, "admin") == 0 && config->admin.enabled)
         return check_addresses(c, &config->admin.address);
     return PL_OK;
@@ -319,7 +368,7 @@ static enum pl_err check_section(struct checker *c, const struct pl_node *root, 
 enum pl_err pl_config_check(
     struct pl_config *config, const struct pl_node *root, struct pl_diag *diag)
 {
-    static const char *const sections[] = {"tls", "drain", "limits", "auth", "admin"};
+    static const char *const sections[] = {"tls", "drain", "limits", "auth", "web", "admin"};
     struct checker c = {.config = config, .diag = diag, .item = root};
     enum pl_err err = check_client(&c, &config->client);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0] && !err; i++)

@@ -96,6 +96,13 @@ static const struct pl_config_key drain_keys[] = {
 };
 SECTION(drain_section, "drain", pl_config_drain, drain_keys, "How the server goes down.");
 
+static const struct pl_config_key web_keys[] = {
+#define PL_WEB(...) KEY(pl_config_web, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(web_section, "web", pl_config_web, web_keys,
+    "Pages: files by domain, and other servers by path, on listeners with `web: true`.");
+
 static const struct pl_config_key admin_keys[] = {
 #define PL_ADMIN(...) KEY(pl_config_admin, __VA_ARGS__)
 #include "server/config.def"
@@ -163,9 +170,9 @@ static const struct pl_config_key root_keys[] = {
         NESTED(pl_config, auth, SECTION, auth_section) NESTED(pl_config, roles, NAMED, role_section)
             NESTED(pl_config, limits, SECTION, limits_section)
     /* Before the listeners, whose `client` begins as a copy of this. */
-    NESTED(pl_config, client, SECTION, client_section)
-        NESTED(pl_config, listeners, ITEMS, listener_section) NESTED(
-            pl_config, mqtt, SECTION, mqtt_section) NESTED(pl_config, wamp, SECTION, wamp_section)
+    NESTED(pl_config, client, SECTION, client_section) NESTED(pl_config, listeners, ITEMS,
+        listener_section) NESTED(pl_config, mqtt, SECTION, mqtt_section)
+        NESTED(pl_config, wamp, SECTION, wamp_section) NESTED(pl_config, web, SECTION, web_section)
             NESTED(pl_config, admin, SECTION, admin_section) NESTED(pl_config, calls, SECTION,
                 calls_section) NESTED(pl_config, history, ITEMS, history_section) NESTED(pl_config,
                 realms, ITEMS, realm_section) NESTED(pl_config, drain, SECTION, drain_section)};

@@ -316,7 +316,7 @@ static enum pl_err on_open(struct pl_conn *conn)
     }
     const struct pl_config_listener *config = port->config;
     const struct pl_protocol *only =
-        config->websocket || port->protocols[1] ? NULL : port->protocols[0];
+        pl_config_has_http(config) || port->protocols[1] ? NULL : port->protocols[0];
     bool speaks_first = only && !only->sniff;
     if (config->tls == PL_TLS_DIRECT || (config->tls == PL_TLS_ON && !speaks_first)) {
         if ((err = pl_conn_start_tls(conn)))
@@ -343,7 +343,7 @@ static enum pl_err sniff(struct pl_connection **c_at, struct pl_bytes first, boo
         }
         needs_more |= err == PL_NEED_MORE;
     }
-    if (port->config->websocket) {
+    if (pl_config_has_http(port->config)) {
         enum pl_err err = pl_http_sniff(first);
         if (err == PL_OK) {
             c->phase = PHASE_HTTP;

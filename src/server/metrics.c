@@ -94,6 +94,7 @@ static void write_gate(FILE *out, const struct pl_server *server)
     labelled(out, METRIC_refused_total, "connections", (double)gate.refused_connections);
     labelled(out, METRIC_refused_total, "address", (double)gate.refused_address);
     labelled(out, METRIC_refused_total, "rate", (double)gate.refused_rate);
+    labelled(out, METRIC_refused_total, "address_rate", (double)gate.refused_address_rate);
     labelled(out, METRIC_refused_total, "memory", (double)gate.refused_memory);
 }
 

@@ -101,7 +101,7 @@ static void fill_links(struct pl_place *place)
     const struct pl_server *server = place->server;
     const struct pl_port *port = place->port;
     const struct pl_config_listener *l = port->config;
-    bool is_shared = l->websocket || port->protocols[1];
+    bool is_shared = pl_config_has_http(l) || port->protocols[1];
     for (size_t i = 0; port->protocols[i]; i++) {
         place->links[i] = (struct pl_link_config){
             .listener = l->name,
@@ -144,12 +144,13 @@ static enum pl_err open_listener(struct pl_server *server, struct pl_place *plac
     if (place->port) {
         const struct pl_config_client *client = &place->port->config->client;
         options.gate = server->gate;
+        options.has_address_rate = place->port->config->web || place->port->config->redirect;
         options.tls = place->port->tls;
         options.output_max = client->output;
         options.keepalive_s = (int)((place->port->config->tcp_keepalive_ms + 999) / 1000);
         /* Until the protocol is known a request's head may stand there. */
         options.input_max = client->packet_before_login;
-        if (place->port->config->websocket && options.input_max < PL_HTTP_HEAD_MAX)
+        if (pl_config_has_http(place->port->config) && options.input_max < PL_HTTP_HEAD_MAX)
             options.input_max = PL_HTTP_HEAD_MAX;
     } else {
         options.output_max = 64u << 20;
@@ -433,8 +434,12 @@ static void describe(const struct pl_port *port, char *out, size_t cap)
     for (size_t i = 0; port->protocols[i] && len < cap; i++)
         len +=
             (size_t)snprintf(out + len, cap - len, "%s%s", i ? ", " : "", port->protocols[i]->name);
-    if (port->config->websocket && len < cap)
-        snprintf(out + len, cap - len, ", websocket, http");
+    const char *more = port->config->websocket  ? "websocket, http"
+                       : port->config->redirect ? "http to https"
+                       : port->config->web      ? "http"
+                                                : NULL;
+    if (more && len < cap)
+        snprintf(out + len, cap - len, "%s%s", len ? ", " : "", more);
 }
 
 void pl_ports_print(const struct pl_server *server, FILE *out)
@@ -467,7 +472,7 @@ static json_t *place_json(const char *name, const struct pl_place *place)
     const struct pl_port *port = place->port;
     for (size_t i = 0; port && port->protocols[i]; i++)
         json_array_append_new(protocols, json_string(port->protocols[i]->name));
-    if (!port || port->config->websocket)
+    if (!port || pl_config_has_http(port->config))
         json_array_append_new(protocols, json_string("http"));
     json_t *item = json_pack("{s:s, s:o}", "name", name, "protocols", protocols);
     if (pl_listener_port(place->listener) == 0) {

@@ -178,6 +178,7 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         .connections_max = limits->connections,
         .per_address_max = limits->connections_per_address,
         .accepts_per_second = limits->accept_rate,
+        .address_accepts_per_minute = server->config->web.rate_limit,
     });
     if (!server->data || !server->sys || !server->gate)
         return PL_NO_MEMORY;
@@ -209,7 +210,8 @@ static void warn_of_exposure(const struct pl_server *server)
     for (uint32_t i = 0; i < server->port_count && !has_warned; i++) {
         const struct pl_port *port = &server->ports[i];
         for (uint32_t j = 0; j < port->place_count && !has_warned; j++) {
-            if (pl_listener_is_loopback(port->places[j].listener))
+            /* Pages alone are for everyone. */
+            if (pl_listener_is_loopback(port->places[j].listener) || !port->protocols[0])
                 continue;
             pl_log(PL_LOG_WARN, "open_to_everyone",
                 "listener=%s address=%s anonymous=true logins=none", port->config->name,

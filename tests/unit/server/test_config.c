@@ -233,7 +233,8 @@ TEST(errors_name_file_line_key_and_what_was_expected)
     refuses("name: [a]\n", "/etc/parley/parley.yaml:1: name: expected a text, found a list");
     refuses("- 1\n", "/etc/parley/parley.yaml:1: configuration: expected a map of keys");
     refuses("listeners:\n- name: x\n  port: 1\n",
-        "/etc/parley/parley.yaml:2: listeners[0].protocols: must be given");
+        "/etc/parley/parley.yaml:2: listeners[0].protocols: expected at least one of mqtt, "
+        "nats, redis, wamp");
     refuses(
         "listeners:\n- # name: x\n", "/etc/parley/parley.yaml:2: listeners[0].name: must be given");
     refuses("limits: {queued: 18446744073709551616G}\n",

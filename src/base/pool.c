@@ -1,4 +1,4 @@
-#include "auth/pool.h"
+#include "base/pool.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -78,7 +78,7 @@ static bool start_thread(struct pl_pool *pool)
 enum pl_err pl_pool_submit(struct pl_pool *pool, struct pl_pool_job *job)
 {
     pthread_mutex_lock(&pool->lock);
-    if (pool->started < pool->thread_max)
+    if (pool->started < pool->thread_max && !pool->is_ending)
         start_thread(pool);
     bool ok = pool->started > 0 && pool->queued < pool->queue_max && !pool->is_ending;
     if (ok) {
@@ -95,18 +95,25 @@ enum pl_err pl_pool_submit(struct pl_pool *pool, struct pl_pool_job *job)
     return ok ? PL_OK : PL_LIMIT;
 }
 
+void pl_pool_end(struct pl_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->is_ending = true; /* from here on no thread is started and no job taken in */
+    uint32_t started = pool->started;
+    pool->started = 0;
+    pthread_cond_broadcast(&pool->changed);
+    pthread_mutex_unlock(&pool->lock);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(pool->threads[i], NULL);
+    for (struct pl_pool_job *job; (job = take(pool)) != NULL;)
+        job->drop(job);
+}
+
 struct pl_pool *pl_pool_free(struct pl_pool *pool)
 {
     if (!pool)
         return NULL;
-    pthread_mutex_lock(&pool->lock);
-    pool->is_ending = true;
-    pthread_cond_broadcast(&pool->changed);
-    pthread_mutex_unlock(&pool->lock);
-    for (uint32_t i = 0; i < pool->started; i++)
-        pthread_join(pool->threads[i], NULL);
-    for (struct pl_pool_job *job; (job = take(pool)) != NULL;)
-        job->drop(job);
+    pl_pool_end(pool);
     pthread_cond_destroy(&pool->changed);
     pthread_mutex_destroy(&pool->lock);
     pl_free(pool);
