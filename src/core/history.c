@@ -6,6 +6,9 @@
  * A subject remembers the offset of its last message that was dropped, so is_whole can tell exactly
  * what a reader missed. Subjects without messages stay for a while, in the order in which they
  * became so; the oldest of too many is forgotten, and its rule remembers for all such subjects.
+ *
+ * Claimed subjects stand under a rule of their own, which matches nothing by itself. Those that
+ * nobody claims now are in the order of their last use; the first is the next to be forgotten.
  */
 #include "core/history.h"
 
@@ -13,15 +16,26 @@
 #include "base/text.h"
 #include "core/subject_index.h"
 
-enum { EMPTY_SUBJECTS_MIN = 1024 }; /* so many are kept, or as many as there are others */
+enum {
+    EMPTY_SUBJECTS_MIN = 1024, /* so many are kept, or as many as there are others */
+    FORGET_MAX = 4096,         /* claimed subjects, and messages of one of them, at a time */
+};
 
 struct log_subject {
     struct pl_subject_entry entry;
     struct log_entry **ring; /* its messages, oldest first; cap is a power of two, or 0 */
     uint32_t ring_first, ring_count, ring_cap;
     uint32_t rule;
-    uint64_t dropped_to;                        /* the newest that was dropped; 0: none */
-    struct log_subject *next_empty, **empty_at; /* among those without messages */
+    bool is_claimed;     /* stands under the rule of claimed subjects, not under `rule` */
+    uint32_t claims;     /* open ones */
+    uint64_t used_ms;    /* of a claimed one */
+    uint64_t dropped_to; /* the newest that was dropped; 0: none. Notes do not count */
+    struct log_subject *next, **at; /* in the list of empty ones, or of unclaimed ones */
+};
+
+struct log_list {
+    struct log_subject *first, **last;
+    size_t count;
 };
 
 struct log_entry {
@@ -48,8 +62,12 @@ struct pl_history {
     uint32_t rule_count;
     uint64_t epoch, last_offset;
     size_t count, bytes, bytes_max;
-    struct log_subject *first_empty, **last_empty;
-    size_t empty_count;
+    struct log_list empty;  /* under the operator's rules, without messages */
+    struct log_list unused; /* claimed once, by nobody now */
+    struct log_rule claimed;
+    struct pl_history_claims claims; /* subjects 0: there are none */
+    size_t claimed_count;
+    uint64_t forgotten_count;
 };
 
 struct pl_history *pl_history_new(uint64_t seed, uint64_t epoch, size_t bytes_max)
@@ -61,7 +79,8 @@ struct pl_history *pl_history_new(uint64_t seed, uint64_t epoch, size_t bytes_ma
     pl_subject_index_init(&h->subjects, seed);
     h->epoch = epoch;
     h->bytes_max = bytes_max;
-    h->last_empty = &h->first_empty;
+    h->empty.last = &h->empty.first;
+    h->unused.last = &h->unused.first;
     return h;
 }
 
@@ -123,7 +142,18 @@ enum pl_err pl_history_add_rule(struct pl_history *h, struct pl_history_rule rul
 
 bool pl_history_has_rules(const struct pl_history *h)
 {
-    return h->rule_count > 0;
+    return h->rule_count > 0 || h->claims.subjects;
+}
+
+void pl_history_set_claims(struct pl_history *h, const struct pl_history_claims *claims)
+{
+    h->claims = *claims;
+    h->claimed.is = (struct pl_history_rule){.limit = claims->limit, .bytes = claims->bytes};
+}
+
+static struct log_rule *rule_of(struct pl_history *h, const struct log_subject *s)
+{
+    return s->is_claimed ? &h->claimed : &h->rules[s->rule];
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -153,52 +183,63 @@ static enum pl_err make_ring_room(struct log_subject *s)
     return PL_OK;
 }
 
-static void unlink_empty(struct pl_history *h, struct log_subject *s)
+static void list_remove(struct log_list *list, struct log_subject *s)
 {
-    *s->empty_at = s->next_empty;
-    if (s->next_empty)
-        s->next_empty->empty_at = s->empty_at;
+    *s->at = s->next;
+    if (s->next)
+        s->next->at = s->at;
     else
-        h->last_empty = s->empty_at;
-    s->next_empty = NULL;
-    s->empty_at = NULL;
-    h->empty_count--;
+        list->last = s->at;
+    s->next = NULL;
+    s->at = NULL;
+    list->count--;
 }
 
-static void forget_subject(struct pl_history *h, struct log_subject *s)
+static void list_add(struct log_list *list, struct log_subject *s)
 {
-    struct log_rule *rule = &h->rules[s->rule];
+    s->next = NULL;
+    s->at = list->last;
+    *list->last = s;
+    list->last = &s->next;
+    list->count++;
+}
+
+/* One without messages. */
+static void forget_subject(struct pl_history *h, struct log_list *list, struct log_subject *s)
+{
+    struct log_rule *rule = rule_of(h, s);
     rule->forgotten_to = later(rule->forgotten_to, s->dropped_to);
-    unlink_empty(h, s);
+    list_remove(list, s);
     pl_subject_index_remove(&h->subjects, &s->entry);
     free_subject(s);
 }
 
-static void link_empty(struct pl_history *h, struct log_subject *s)
+/* Its last message has gone. */
+static void empty_subject(struct pl_history *h, struct log_subject *s)
 {
-    s->next_empty = NULL;
-    s->empty_at = h->last_empty;
-    *h->last_empty = s;
-    h->last_empty = &s->next_empty;
-    h->empty_count++;
     pl_free(s->ring);
     s->ring = NULL;
     s->ring_cap = s->ring_first = 0;
-    size_t others = h->subjects.by_name.count - h->empty_count;
-    while (h->empty_count > EMPTY_SUBJECTS_MIN && h->empty_count > others)
-        forget_subject(h, h->first_empty);
+    if (s->is_claimed)
+        return;
+    list_add(&h->empty, s);
+    size_t others = h->subjects.by_name.count - h->empty.count;
+    while (h->empty.count > EMPTY_SUBJECTS_MIN && h->empty.count > others)
+        forget_subject(h, &h->empty, h->empty.first);
 }
 
 /* Drops the oldest message of the entry's subject, which it is. */
 static void drop(struct pl_history *h, struct log_entry *e)
 {
     struct log_subject *s = e->subject;
-    struct log_rule *rule = &h->rules[s->rule];
+    struct log_rule *rule = rule_of(h, s);
     PL_ASSERT(ring_at(s, 0) == e);
     s->ring_first = (s->ring_first + 1) & (s->ring_cap - 1);
     s->ring_count--;
-    s->dropped_to = e->node.major;
-    rule->dropped_to = later(rule->dropped_to, e->node.major);
+    if (!e->message->is_note) {
+        s->dropped_to = e->node.major;
+        rule->dropped_to = later(rule->dropped_to, e->node.major);
+    }
 
     *(e->rule_previous ? &e->rule_previous->rule_next : &rule->oldest) = e->rule_next;
     *(e->rule_next ? &e->rule_next->rule_previous : &rule->newest) = e->rule_previous;
@@ -208,7 +249,7 @@ static void drop(struct pl_history *h, struct log_entry *e)
     h->count--;
     free_entry(e);
     if (!s->ring_count)
-        link_empty(h, s);
+        empty_subject(h, s);
 }
 
 static void drop_aged(struct pl_history *h, const struct log_rule *rule, uint64_t now_ms)
@@ -218,16 +259,35 @@ static void drop_aged(struct pl_history *h, const struct log_rule *rule, uint64_
         drop(h, rule->oldest);
 }
 
+/* A claimed one that nobody claims now. False: max of its messages were dropped, more are left. */
+static bool forget_unused(struct pl_history *h, struct log_subject *s, size_t max)
+{
+    while (s->ring_count && max--)
+        drop(h, ring_at(s, 0));
+    if (s->ring_count)
+        return false;
+    forget_subject(h, &h->unused, s);
+    h->claimed_count--;
+    h->forgotten_count++;
+    return true;
+}
+
 void pl_history_expire(struct pl_history *h, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < h->rule_count; i++)
         drop_aged(h, &h->rules[i], now_ms);
+    for (int i = 0; i < FORGET_MAX && h->unused.first; i++) {
+        struct log_subject *s = h->unused.first;
+        if (h->claims.age_ms == PL_NEVER || now_ms < s->used_ms ||
+            now_ms - s->used_ms < h->claims.age_ms || !forget_unused(h, s, FORGET_MAX))
+            return;
+    }
 }
 
 /* After a message of s was added. s may be forgotten by it. */
 static void drop_excess(struct pl_history *h, struct log_subject *s, uint64_t now_ms)
 {
-    const struct log_rule *rule = &h->rules[s->rule];
+    const struct log_rule *rule = rule_of(h, s);
     while (rule->is.limit && s->ring_count > rule->is.limit)
         drop(h, ring_at(s, 0));
     drop_aged(h, rule, now_ms);
@@ -237,31 +297,70 @@ static void drop_excess(struct pl_history *h, struct log_subject *s, uint64_t no
         drop(h, entry_of(pl_order_first(&h->entries)));
 }
 
-/* Makes one for the first rule that matches. PL_OK and NULL: no rule. */
-static enum pl_err new_subject(struct pl_history *h, struct pl_bytes name, struct log_subject **out)
+/* The first rule that matches; rule_count: none. */
+static uint32_t find_rule(const struct pl_history *h, struct pl_bytes name)
 {
     uint32_t rule = 0;
-    *out = NULL;
     while (rule < h->rule_count && !pl_pattern_matches(h->rules[rule].is.pattern, name))
         rule++;
-    if (rule == h->rule_count)
-        return PL_OK;
+    return rule;
+}
+
+static struct log_subject *new_subject(struct pl_history *h, struct pl_bytes name)
+{
     uint32_t height = pl_order_height(&h->subjects.order);
     size_t links = height * sizeof(struct pl_order_node *);
     struct log_subject *s = pl_zalloc(sizeof *s + links + name.len);
     if (!s)
-        return PL_NO_MEMORY;
-    s->rule = rule;
+        return NULL;
     s->entry.node.links = (struct pl_order_node **)(void *)(s + 1);
     uint8_t *text = (uint8_t *)(s + 1) + links;
     if (name.len)
         memcpy(text, name.data, name.len);
     if (pl_subject_index_add(&h->subjects, &s->entry, height, pl_bytes_of(text, name.len))) {
         pl_free(s);
-        return PL_NO_MEMORY;
+        return NULL;
     }
-    *out = s;
+    return s;
+}
+
+enum pl_err pl_history_claim(
+    struct pl_history *h, struct pl_bytes name, uint64_t now_ms, bool *out_claimed)
+{
+    struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, name));
+    *out_claimed = false;
+    if (!h->claims.subjects || (s && !s->is_claimed) || (!s && find_rule(h, name) < h->rule_count))
+        return PL_OK;
+    if (!s && h->claimed_count >= h->claims.subjects &&
+        (!h->unused.first || !forget_unused(h, h->unused.first, SIZE_MAX)))
+        return PL_LIMIT;
+    if (!s) {
+        if (!(s = new_subject(h, name)))
+            return PL_NO_MEMORY;
+        s->is_claimed = true;
+        h->claimed_count++;
+    }
+    if (s->at)
+        list_remove(&h->unused, s);
+    s->claims++;
+    s->used_ms = now_ms;
+    *out_claimed = true;
     return PL_OK;
+}
+
+void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_ms)
+{
+    struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, name));
+    PL_ASSERT(s && s->is_claimed && s->claims);
+    if (--s->claims)
+        return;
+    s->used_ms = now_ms;
+    list_add(&h->unused, s);
+}
+
+uint64_t pl_history_forgotten(const struct pl_history *h)
+{
+    return h->forgotten_count;
 }
 
 static struct log_entry *new_entry(
@@ -290,9 +389,12 @@ enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, 
     struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, message->subject));
     bool is_new = !s;
     if (is_new) {
-        enum pl_err err = new_subject(h, message->subject, &s);
-        if (err || !s)
-            return err;
+        uint32_t rule = find_rule(h, message->subject);
+        if (rule == h->rule_count)
+            return PL_OK;
+        if (!(s = new_subject(h, message->subject)))
+            return PL_NO_MEMORY;
+        s->rule = rule;
     }
     message->offset = h->last_offset + 1; /* before it is kept: the copy has it too */
     struct log_entry *e = new_entry(h, s, message);
@@ -305,10 +407,13 @@ enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, 
         return PL_NO_MEMORY;
     }
     h->last_offset = message->offset;
-    if (s->empty_at)
-        unlink_empty(h, s);
+    if (s->at)
+        list_remove(s->is_claimed ? &h->unused : &h->empty, s);
+    s->used_ms = now_ms;
+    if (s->is_claimed && !s->claims)
+        list_add(&h->unused, s);
     s->ring[(s->ring_first + s->ring_count++) & (s->ring_cap - 1)] = e;
-    struct log_rule *rule = &h->rules[s->rule];
+    struct log_rule *rule = rule_of(h, s);
     e->logged_ms = now_ms;
     e->rule_previous = rule->newest;
     *(rule->newest ? &rule->newest->rule_next : &rule->oldest) = e;
@@ -330,12 +435,19 @@ bool pl_history_is_whole(
 {
     if (since.epoch != h->epoch)
         return false;
-    bool is_any = false; /* something that the pattern might match was dropped */
+    bool is_any = false;   /* something that the pattern might match was dropped */
+    bool is_ruled = false; /* what it matches stands under one rule: nobody can claim it */
     for (uint32_t i = 0; i < h->rule_count; i++) {
         const struct log_rule *rule = &h->rules[i];
+        is_ruled |= pl_pattern_contains(rule->is.pattern, pattern);
         if (rule->dropped_to <= since.offset || !pl_pattern_intersects(rule->is.pattern, pattern))
             continue;
         if (rule->forgotten_to > since.offset)
+            return false;
+        is_any = true;
+    }
+    if (!is_ruled && h->claimed.dropped_to > since.offset) {
+        if (h->claimed.forgotten_to > since.offset)
             return false;
         is_any = true;
     }
@@ -366,8 +478,9 @@ static uint32_t ring_find(const struct log_subject *s, uint64_t offset)
     return low;
 }
 
-size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, uint64_t now_ms,
-    uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max, bool *out_end)
+size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, bool with_notes,
+    uint64_t now_ms, uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max,
+    bool *out_end)
 {
     size_t count = 0;
     *out_end = true;
@@ -387,7 +500,7 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, u
     }
     while (e && count < max && steps_max--) {
         *offset = e->node.major;
-        if (!pl_message_is_expired(e->message, now_ms) &&
+        if (!pl_message_is_expired(e->message, now_ms) && (with_notes || !e->message->is_note) &&
             (only || pl_pattern_matches(pattern, e->message->subject)))
             out[count++] = e->message;
         if (only)

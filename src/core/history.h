@@ -4,6 +4,10 @@
  *
  * A cursor is (epoch, offset). Recovered is true only if the epoch is known and nothing that the
  * pattern could match was dropped behind the offset.
+ *
+ * A subject under no rule may be *claimed* by who subscribes it (Mles channels): then it is kept
+ * under one common rule, until nobody has claimed or published it for a while. A *note* is a
+ * message that stands in the log alone: only who asks for notes reads it.
  */
 #ifndef PL_CORE_HISTORY_H
 #define PL_CORE_HISTORY_H
@@ -18,6 +22,14 @@ struct pl_history_rule {
     uint64_t bytes;             /* kept per rule; 0: the log's limit alone */
 };
 
+/* What claimed subjects stand under. */
+struct pl_history_claims {
+    uint32_t subjects; /* at most so many; the one that was unused the longest goes. 0: no claims */
+    uint32_t limit;    /* messages kept per subject, notes too; 0: no limit of this kind */
+    uint64_t age_ms;   /* since its last use a subject is forgotten as a whole; PL_NEVER */
+    uint64_t bytes;    /* kept of all of them; 0: the log's limit alone */
+};
+
 struct pl_cursor {
     uint64_t epoch, offset;
 };
@@ -30,7 +42,20 @@ PL_MUST_USE struct pl_history *pl_history_new(uint64_t seed, uint64_t epoch, siz
 struct pl_history *pl_history_free(struct pl_history *h);
 /* The first rule that matches a subject decides. */
 PL_MUST_USE enum pl_err pl_history_add_rule(struct pl_history *h, struct pl_history_rule rule);
+void pl_history_set_claims(struct pl_history *h, const struct pl_history_claims *claims);
+/* A subject may be logged. */
 bool pl_history_has_rules(const struct pl_history *h);
+
+/*
+ * What is published to this subject from here on is kept, as long as it is claimed and
+ * claims.age_ms after that. *out_claimed false: there is nothing to release, a rule has it (or no
+ * claims are taken). PL_LIMIT: all others are in use. PL_NO_MEMORY.
+ */
+PL_MUST_USE enum pl_err pl_history_claim(
+    struct pl_history *h, struct pl_bytes name, uint64_t now_ms, bool *out_claimed);
+void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_ms);
+/* How many claimed subjects were forgotten so far: they are not logged any more. */
+uint64_t pl_history_forgotten(const struct pl_history *h);
 
 /*
  * Appends if a rule matches: assigns message->offset, keeps a copy, drops what the rule no longer
@@ -47,11 +72,12 @@ bool pl_history_is_whole(
     const struct pl_history *h, const struct pl_pattern *pattern, struct pl_cursor since);
 /*
  * Messages behind *offset that match, oldest first, up to max and looking at no more than
- * steps_max; moves *offset on. *out_end: it now stands at the head. Borrowed until the lock is
- * released.
+ * steps_max; notes among them only if they are asked for. Moves *offset on. *out_end: it now stands
+ * at the head. Borrowed until the lock is released.
  */
-size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, uint64_t now_ms,
-    uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max, bool *out_end);
+size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, bool with_notes,
+    uint64_t now_ms, uint64_t *offset, struct pl_message **out, size_t max, size_t steps_max,
+    bool *out_end);
 
 size_t pl_history_count(const struct pl_history *h);
 size_t pl_history_bytes(const struct pl_history *h);

@@ -173,6 +173,11 @@ void pl_matcher_touch(struct pl_matcher *m)
     begin_generation(m);
 }
 
+void pl_matcher_touch_pattern(struct pl_matcher *m, const struct pl_pattern *pattern)
+{
+    forget_answers(m, pattern, pattern->is_literal ? pl_hash(m->seed, pattern->text) : 0);
+}
+
 /* With many subscriptions nearly all of the time is waiting for memory: it is asked for early. */
 struct pl_match *pl_matcher_match(struct pl_matcher *m, struct pl_bytes subject, bool is_logged)
 {

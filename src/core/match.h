@@ -63,6 +63,8 @@ PL_MUST_USE enum pl_err pl_matcher_add(struct pl_matcher *m, struct pl_subscript
 void pl_matcher_remove(struct pl_matcher *m, struct pl_subscription *sub);
 /* What match sets were built from changed (rights, workers): old answers are not used again. */
 void pl_matcher_touch(struct pl_matcher *m);
+/* The same for what this pattern matches alone. */
+void pl_matcher_touch_pattern(struct pl_matcher *m, const struct pl_pattern *pattern);
 
 /*
  * Borrowed until the next call on the matcher; take a reference to keep it. Asks

@@ -139,6 +139,7 @@ static struct pl_message *copy_message(const struct pl_message *m)
         .hops = m->hops,
         .grants_reply = m->grants_reply,
         .spares_publisher = m->spares_publisher,
+        .is_note = m->is_note,
         .is_kept = true,
     };
     atomic_init(&copy->refs, 1);

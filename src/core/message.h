@@ -70,10 +70,11 @@ struct pl_message {
     uint8_t hops;                           /* forwards between realms and engines so far */
     bool grants_reply;                      /* a receiver may publish to reply once */
     bool spares_publisher;                  /* its own session does not get it */
-    bool is_kept;                           /* stands on the heap, counted */
-    _Atomic(struct pl_message *) kept;      /* the counted copy of one in a batch, once made */
-    _Atomic(struct pl_shared *) plain;      /* see pl_message_plain; once made */
-    atomic_uint refs;                       /* of a kept one */
+    bool is_note; /* for the log alone: replayed to who asks for notes, delivered to nobody live */
+    bool is_kept; /* stands on the heap, counted */
+    _Atomic(struct pl_message *) kept; /* the counted copy of one in a batch, once made */
+    _Atomic(struct pl_shared *) plain; /* see pl_message_plain; once made */
+    atomic_uint refs;                  /* of a kept one */
 };
 
 /* A reference to the counted copy, made at the first call. Any thread. NULL: no memory. */

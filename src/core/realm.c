@@ -96,6 +96,12 @@ enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_history_rule 
     return err;
 }
 
+void pl_realm_set_claims(struct pl_realm *realm, const struct pl_history_claims *claims)
+{
+    pl_history_set_claims(realm->history, claims);
+    realm->has_history = pl_history_has_rules(realm->history);
+}
+
 /* A batch outside the worker's open ones: no session's op can stand in it. */
 static struct pl_batch *own_batch(struct pl_realm *realm, struct pl_worker *w)
 {
@@ -124,7 +130,10 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
     if (realm->dealer.stuck)
         pl_run_stuck_calls(&r);
     if (home->now_ms >= realm->expire_next_ms) {
+        uint64_t forgotten = pl_history_forgotten(realm->history);
         pl_history_expire(realm->history, home->now_ms);
+        if (forgotten != pl_history_forgotten(realm->history))
+            pl_matcher_touch(realm->matcher);
         pl_retained_expire(realm->retained, home->now_ms);
         realm->expire_next_ms = home->now_ms + EXPIRE_EVERY_MS;
     }

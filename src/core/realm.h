@@ -43,6 +43,8 @@ uint64_t pl_realm_seed(const struct pl_realm *realm);
 
 /* Before anyone joins. The pattern's reference is the realm's from then on. */
 PL_MUST_USE enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_history_rule rule);
+/* Before anyone joins: subjects may be claimed (pl_subscribe_options). */
+void pl_realm_set_claims(struct pl_realm *realm, const struct pl_history_claims *claims);
 
 /* The realm's home worker, the first, calls it at least every second, and when a deadline is due:
  * runs deadlines (calls, wills, session expiry, identities) as a batch of that worker. When that is

@@ -75,6 +75,8 @@ enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s);
  * if it did not ask for it. */
 void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why);
 void pl_run_claim(struct pl_runner *r, struct pl_op *op);
+/* Of a literal pattern; sub->has_claim tells whether there is something to release (channel.c). */
+enum pl_err pl_run_claim_subject(struct pl_runner *r, struct pl_subscription *sub);
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms);

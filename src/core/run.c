@@ -119,8 +119,8 @@ static bool add_picks(struct pl_runner *r, const struct pl_match *match, uint32_
     return true;
 }
 
-/* What a publication that answers a call says of itself: it has reached someone. */
-static const struct pl_match answered = {.receivers = 1};
+/* What a publication that answers a call says of itself: it has reached someone; and a note. */
+static const struct pl_match answered = {.receivers = 1}, noted = {0};
 
 void pl_run_message(
     struct pl_runner *r, uint32_t index, const struct pl_match **out_match, enum pl_err *out_err)
@@ -140,6 +140,10 @@ void pl_run_message(
         *out_err = pl_history_append(realm->history, m, r->now_ms);
         if (*out_err)
             return;
+    }
+    if (m->is_note) {
+        *out_match = &noted;
+        return;
     }
     if (m->retain && !is_fleeting) {
         *out_err = pl_retained_set(realm->retained, m);
@@ -322,8 +326,8 @@ static void run_read_log(struct pl_runner *r, const struct pl_op *op)
     struct pl_message *found[REPLAY_CHUNK];
     bool is_end = false;
     size_t max = request->max < REPLAY_CHUNK ? request->max : REPLAY_CHUNK;
-    size_t n = pl_history_read(
-        realm->history, request->pattern, r->now_ms, &offset, found, max, REPLAY_STEPS, &is_end);
+    size_t n = pl_history_read(realm->history, request->pattern, false, r->now_ms, &offset, found,
+        max, REPLAY_STEPS, &is_end);
     struct pl_item *item = pl_run_done(r, op->session, PL_DONE_LOG, PL_OK, op->token);
     item->kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *item->kept) : NULL;
     for (size_t i = 0; item->kept && i < n; i++) {
@@ -371,6 +375,8 @@ static void take_out(struct pl_runner *r, struct pl_subscription *sub)
     struct pl_realm *realm = r->realm;
     pl_run_notice(r, sub->session, PL_NOTICE_UNSUBSCRIBED, sub->pattern, NULL, false);
     pl_matcher_remove(realm->matcher, sub);
+    if (sub->has_claim)
+        pl_history_release(realm->history, sub->pattern->text, r->now_ms);
     *sub->session_at = sub->session_next;
     if (sub->session_next)
         sub->session_next->session_at = sub->session_at;
@@ -428,14 +434,19 @@ static void step_replay(struct pl_runner *r, struct pl_replay_job *job)
         return;
     struct pl_message *found[REPLAY_CHUNK];
     bool is_end = false;
-    size_t n = job->is_history ? pl_history_read(realm->history, sub->pattern, r->now_ms,
-                                     &job->offset, found, REPLAY_CHUNK, REPLAY_STEPS, &is_end)
-                               : pl_retained_read(realm->retained, sub->pattern, r->now_ms,
-                                     job->retained, found, REPLAY_CHUNK, REPLAY_STEPS, &is_end);
+    bool with_notes = sub->flags & PL_SUB_NOTES;
+    uint64_t spared = job->is_history && sub->flags & PL_SUB_NO_LOCAL ? sub->session->id : 0;
+    size_t n = job->is_history
+                   ? pl_history_read(realm->history, sub->pattern, with_notes, r->now_ms,
+                         &job->offset, found, REPLAY_CHUNK, REPLAY_STEPS, &is_end)
+                   : pl_retained_read(realm->retained, sub->pattern, r->now_ms, job->retained,
+                         found, REPLAY_CHUNK, REPLAY_STEPS, &is_end);
     struct pl_message **kept = n ? pl_arena_alloc(&r->batch->arena, n * sizeof *kept) : NULL;
     uint32_t count = 0;
     for (size_t i = 0; kept && i < n; i++) {
         if (sub->is_filtered && !pl_identity_may_receive(sub->session->identity, found[i]->subject))
+            continue;
+        if (spared && found[i]->publisher == spared)
             continue;
         kept[count] = pl_message_keep(found[i]);
         count += kept[count] != NULL;
@@ -455,7 +466,7 @@ static void step_replay(struct pl_runner *r, struct pl_replay_job *job)
     job->sub = NULL;
     if (sub->is_recovering) {
         sub->is_recovering = false;
-        pl_matcher_touch(realm->matcher);
+        pl_matcher_touch_pattern(realm->matcher, sub->pattern);
         r->last = NULL;
     }
     if (!job->is_history)
@@ -501,6 +512,8 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
     }
     if (!err && s->sub_count >= realm->limits.subscriptions_max)
         err = PL_LIMIT;
+    if (!err && job && job->options.claims && sub->pattern->is_literal)
+        err = pl_run_claim_subject(r, sub);
     if (!err) {
         sub->session = s;
         sub->worker = (uint8_t)s->address->index;
@@ -512,6 +525,8 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
             sub->is_recovering = true;
         }
         err = pl_matcher_add(realm->matcher, sub);
+        if (err && sub->has_claim)
+            pl_history_release(realm->history, sub->pattern->text, r->now_ms);
     }
     r->last = NULL;
     if (err) {

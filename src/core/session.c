@@ -282,7 +282,7 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     sub->backlog = NULL;
     sub->job = NULL;
     sub->dropped = 0;
-    sub->is_filtered = sub->is_recovering = false;
+    sub->is_filtered = sub->is_recovering = sub->has_claim = false;
     struct pl_op *op = pl_session_add_op(s, PL_OP_SUBSCRIBE);
     if (!op) {
         pl_session_end(s, PL_NO_MEMORY);
@@ -415,6 +415,7 @@ enum pl_err pl_session_add_message(struct pl_session *s, struct pl_batch *b,
         .retain = draft->retain,
         .hops = draft->hops,
         .spares_publisher = draft->spares_publisher,
+        .is_note = draft->is_note,
     };
     if (add_author(s, b, m))
         return PL_NO_MEMORY;

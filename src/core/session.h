@@ -261,6 +261,7 @@ void pl_session_leave(struct pl_session *s, bool publish_will);
 struct pl_subscribe_options {
     bool has_cursor; /* history from here on, whatever sub->replay says */
     bool from_start; /* history, all of it */
+    bool claims;     /* with one of these two, of a literal pattern: see pl_history_claim */
     struct pl_cursor cursor;
     bool is_strict; /* an unrecoverable cursor gives live messages only */
 };

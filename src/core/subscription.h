@@ -27,9 +27,10 @@ enum pl_slow_policy {
 enum pl_replay { PL_REPLAY_NONE, PL_REPLAY_RETAINED, PL_REPLAY_HISTORY };
 
 enum pl_subscription_flags {
-    PL_SUB_NO_LOCAL = 1,      /* not what its own session published */
+    PL_SUB_NO_LOCAL = 1,      /* not what its own session published, in a replay of history too */
     PL_SUB_QUEUE_BY_NAME = 2, /* its queue group is one slot for all patterns (NATS) */
     PL_SUB_CAN_REPLY = 4,     /* whoever stands behind it can answer a request */
+    PL_SUB_NOTES = 8,         /* its replay has notes too */
 };
 
 struct pl_subscription {
@@ -48,6 +49,7 @@ struct pl_subscription {
     uint8_t worker;     /* index of the session's worker, as matching sees it; under the lock */
     bool is_filtered;   /* a deny pattern intersects: asked per subject; under the lock */
     bool is_recovering; /* reads the log, is not delivered to; under the lock */
+    bool has_claim;     /* its subject is logged because of it; under the lock */
     uint32_t node;      /* where it stands in the matcher */
     uint32_t dropped;   /* messages that the slow policy dropped; its reactor */
     struct pl_session *session;

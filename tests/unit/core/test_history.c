@@ -42,7 +42,7 @@ static const char *read_from(const char *pattern, uint64_t offset, size_t steps)
     uint64_t before = offset;
     text[0] = 0;
     for (int i = 0; !end && i < 1000; i++) {
-        size_t n = pl_history_read(h, p, 0, &offset, found, 2, steps, &end);
+        size_t n = pl_history_read(h, p, false, 0, &offset, found, 2, steps, &end);
         for (size_t j = 0; j < n; j++) {
             CHECK(found[j]->offset > before);
             before = found[j]->offset;
@@ -107,11 +107,11 @@ TEST(the_log_keeps_what_it_was_given)
     struct pl_message *found[1];
     uint64_t offset = 0;
     bool end;
-    REQUIRE(pl_history_read(h, p, 499, &offset, found, 1, 9, &end) == 1 && end);
+    REQUIRE(pl_history_read(h, p, false, 499, &offset, found, 1, 9, &end) == 1 && end);
     CHECK(pl_bytes_equal(pl_message_content_type(found[0]), PL_BYTES("text/plain")));
     CHECK(found[0]->offset == 1 && found[0]->id == 9);
     offset = 0;
-    CHECK_EQ(pl_history_read(h, p, 500, &offset, found, 1, 9, &end), 0); /* expired */
+    CHECK_EQ(pl_history_read(h, p, false, 500, &offset, found, 1, 9, &end), 0); /* expired */
     pl_pattern_unref(p);
     h = pl_history_free(h);
 }
@@ -301,7 +301,7 @@ static bool agrees(struct pl_random *random, const char *pattern)
     uint64_t expected = since;
     while (same && !end) {
         struct pl_message *found[5];
-        size_t n = pl_history_read(h, p, 0, &offset, found, 1 + pl_random_below(random, 5),
+        size_t n = pl_history_read(h, p, false, 0, &offset, found, 1 + pl_random_below(random, 5),
             1 + pl_random_below(random, 9), &end);
         for (size_t i = 0; i < n; i++) {
             do
