@@ -22,7 +22,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 
-# name, what is quoted, the generator's options, protocols, less is better for `key`
+# name, what is quoted, the generator's options, protocols; less is better, unless it is a rate
 ROWS = [
     ("1 → 1, 16 B", "cpu_us", "--size 16", "nats redis mqtt"),
     ("1 → 1, 128 B", "cpu_us", "--size 128", "nats redis mqtt wamp"),
@@ -50,12 +50,27 @@ ROWS = [
      "wamp-json-call"),
     ("WebSocket call, 64 in flight", "cpu_us", "--mode request --window 64 --size 32 --websocket",
      "wamp-json-call"),
-    ("MQTT QoS 1, 1 → 1, 128 B", "cpu_us", "--qos 1 --window 1000", "mqtt"),
+    ("MQTT QoS 1, 1 → 1, 128 B", "cpu_us", "--qos 1 --window 1000", "mqtt mqtt-stored"),
+    ("MQTT QoS 1, 1 → 1, 128 B, to a session that is kept", "cpu_us",
+     "--qos 1 --window 1000 --keep", "mqtt-stored"),
+    ("durable acknowledged publish, window 4096, 128 B, per second", "per_s",
+     "--mode ack --qos 1 --window 4096", "durable"),
+    ("durable acknowledged publish, window 4096, 128 B", "cpu_us",
+     "--mode ack --qos 1 --window 4096", "durable"),
+    ("durable acknowledged publish, window 1, per second", "per_s",
+     "--mode ack --qos 1 --window 1", "durable"),
     ("bytes per idle connection", "bytes_per_connection", "--mode idle --count 10000",
      "nats redis mqtt"),
     ("connect with handshake", "cpu_us_connect", "--mode idle --count 10000", "nats redis mqtt"),
 ]
-PEERS = {"nats": "nats-server", "mqtt": "mosquitto", "redis": "redis-server"}
+PEERS = {"nats": "nats-server", "mqtt": "mosquitto", "redis": "redis-server",
+         "mqtt-stored": "mosquitto", "durable": "redis-server"}
+# What the generator speaks to either, where the row's word does not say it. durable: QoS 1 to a
+# durable history, beside XADD to redis-server with appendfsync always. mqtt-stored: with a store,
+# beside mosquitto with persistence, which saves once in a while and not before it answers.
+SPOKEN = {("durable", "parley"): "mqtt", ("durable", "peer"): "redis-xadd",
+          ("mqtt-stored", "parley"): "mqtt", ("mqtt-stored", "peer"): "mqtt"}
+STORED = ("durable", "mqtt-stored")
 # RawSocket with MessagePack, and JSON over WebSocket. Debian has no WAMP router to compare with.
 ALONE = ("wamp", "wamp-call", "wamp-json", "wamp-json-call")
 
@@ -88,7 +103,7 @@ class Server:
         pin = ["taskset", "-c", args.core] if args.core else []
         self.process = subprocess.Popen(pin + command, stdout=log, stderr=log)
         wait_port(self.port, self.process)
-        if protocol != "redis":
+        if protocol not in ("redis", "durable") or name == "parley":
             wait_port(self.ws_port, self.process)
         time.sleep(0.2)
 
@@ -99,12 +114,20 @@ class Server:
         return path
 
     def start_parley(self, protocol, args):
+        spoken = SPOKEN.get((protocol, "parley"), protocol.split("-")[0])
+        browsers = "mles" if protocol == "mles" else "mqtt, nats, wamp"
+        if protocol == "mles":
+            spoken = "mqtt"  # Mles has no listener without WebSocket.
+        stored = "store: {enabled: true}" if protocol in STORED else ""
+        if protocol == "durable":
+            stored += '\nhistory: [{subject: "load.>", durable: true}]'
         config = self.write("parley.yaml", f"""
 threads: {args.threads}
+{stored}
 admin: {{enabled: false}}
 listeners:
-  - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{protocol.split("-")[0]}]}}
-  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [mqtt, nats, wamp], websocket: true}}
+  - {{name: bench, address: 127.0.0.1, port: {self.port}, protocols: [{spoken}]}}
+  - {{name: ws, address: 127.0.0.1, port: {self.ws_port}, protocols: [{browsers}], websocket: true}}
 """)
         return [args.parley, "serve", "--config", config, "--data", self.dir]
 
@@ -115,7 +138,7 @@ listen: 127.0.0.1:{self.port}
 max_connections: 60000
 websocket {{ listen: "127.0.0.1:{self.ws_port}", no_tls: true }}
 """)]
-        if protocol == "mqtt":
+        if protocol.startswith("mqtt"):
             return ["mosquitto", "-c", self.write("mosquitto.conf", f"""
 listener {self.port} 127.0.0.1
 allow_anonymous true
@@ -126,12 +149,15 @@ max_queued_messages 0
 max_inflight_messages 0
 set_tcp_nodelay true
 log_type error
-persistence false
+persistence {str(protocol in STORED).lower()}
+persistence_location {self.dir}/
+autosave_interval 1
 user {os.environ.get("USER", "root")}
 """)]
         return ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "",
                 "--dir", self.dir, "--maxclients", "19000",
-                "--client-output-buffer-limit", "pubsub 0 0 0"]
+                "--client-output-buffer-limit", "pubsub 0 0 0",
+                *(["--appendonly", "yes", "--appendfsync", "always"] if protocol in STORED else [])]
 
     def stop(self):
         self.process.terminate()
@@ -143,7 +169,8 @@ user {os.environ.get("USER", "root")}
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def measure(server, protocol, options, args):
+def measure(server, protocol, name, options, args):
+    protocol = SPOKEN.get((protocol, name), protocol)
     port = server.ws_port if "--websocket" in options else server.port
     command = [args.load, "--protocol", protocol, "--port", str(port),
                "--pid", str(server.process.pid), "--seconds", str(args.seconds)] + options.split()
@@ -168,7 +195,7 @@ def run(args):
                         continue
                     if row[2] not in seen:
                         server = Server(name, protocol, args)
-                        seen[row[2]] = measure(server, protocol, row[2], args)
+                        seen[row[2]] = measure(server, protocol, name, row[2], args)
                         server.stop()
                     result = seen[row[2]]
                     if row[1] in result:
@@ -193,9 +220,43 @@ def table(rows, found, args):
             if not ours or not theirs:
                 continue
             a, b = statistics.median(ours), statistics.median(theirs)
-            lines.append(f"| {row[0]} | {protocol} | {a:.3g} | {PEERS[protocol]} {b:.3g} | "
-                         f"{b / a if a else 0:.1f}× |")
+            ratio = (a, b) if row[1] == "per_s" else (b, a)
+            lines.append(f"| {row[0]} | {protocol} | {figure(a)} | {PEERS[protocol]} {figure(b)} | "
+                         f"{ratio[0] / ratio[1] if ratio[1] else 0:.1f}× |")
     return "\n".join(lines) + "\n"
+
+
+def figure(value):
+    return f"{value:.0f}" if value >= 10000 else f"{value:.3g}"
+
+
+def joins(args):
+    """What members of a channel notice while others join it; not beside anyone."""
+    found = {}
+    for _ in range(args.repeat):
+        server = Server("parley", "mles", args)
+        command = [args.join, "--port", str(server.ws_port)]
+        if args.load_core:
+            command = ["taskset", "-c", args.load_core] + command
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        server.stop()
+        if done.returncode:
+            print(f"  join: {done.stdout.strip()} {done.stderr.strip()}", file=sys.stderr)
+        for pair in done.stdout.split():
+            key, value = pair.split("=", 1)
+            found.setdefault(key, []).append(float(value))
+    middle = {key: statistics.median(values) for key, values in found.items()}
+    if not middle:
+        return ""
+    return "\n".join([
+        "Joining a channel with 200 frames of history, 1,000 times a second, while 10 members get "
+        f"1,000 live frames a second; medians of {args.repeat} runs.", "",
+        "| | p50, µs | p99, µs |", "| --- | --- | --- |",
+        f"| live frame, nobody joins | {middle['alone_p50_us']:.0f} | {middle['alone_p99_us']:.0f} |",
+        f"| live frame, {middle['joins_per_s']:.0f} joins a second | {middle['joined_p50_us']:.0f} | "
+        f"{middle['joined_p99_us']:.0f} |",
+        f"| join: connect, handshake, 200 frames | {middle['join_p50_us']:.0f} | "
+        f"{middle['join_p99_us']:.0f} |"]) + "\n"
 
 
 def cpu_name():
@@ -204,6 +265,13 @@ def cpu_name():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.machine()
+
+
+def built(name, *sources):
+    program = os.path.join(ROOT, "build", name)
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", program] +
+                   [os.path.join(HERE, "load", source) for source in sources], check=True)
+    return program
 
 
 def main():
@@ -217,10 +285,11 @@ def main():
     parser.add_argument("--load-core", default="1", help="of the generator; empty: not pinned")
     parser.add_argument("--out", help="also write the table there")
     args = parser.parse_args()
-    args.load = os.path.join(ROOT, "build/bench-load")
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", "-o", args.load] +
-                   [os.path.join(HERE, "load", f) for f in ("load.c", "wire.c", "wire_wamp.c")], check=True)
+    args.load = built("bench-load", "load.c", "wire.c", "wire_wamp.c")
+    args.join = built("bench-join", "join.c", "wire.c")
     text = table(*run(args), args)
+    if not args.only or "join" in args.only.split(","):
+        text += "\n" + joins(args)
     print(text)
     if args.out:
         with open(args.out, "w", encoding="utf-8") as f:

@@ -6,6 +6,7 @@
  *
  *     stream         publishers → subscribers, so many messages under way (window)
  *     request        one requester, one responder, so many requests under way
+ *     ack            publishers alone, so many messages under way that were not acknowledged
  *     subscriptions  N filters are loaded, then random subjects are published, four or five match
  * each idle           N connections with one subscription each; then bytes of the server per
  * connection
@@ -51,7 +52,7 @@ static struct {
     const struct wire *wire;
     int port, pid, qos, window, publishers, subscribers, subjects, size, count;
     double seconds, warmup;
-    bool websocket, queue, one_subject;
+    bool websocket, queue, keep;
     const char *mode, *label;
 } o = {.wire = &wire_nats,
     .window = 4096,
@@ -176,6 +177,7 @@ static struct conn *open_conn(bool is_subscriber, uint32_t subject)
     c->subject = subject;
     c->peer.number = (uint32_t)conn_count;
     c->peer.qos = o.qos;
+    c->peer.keeps_session = o.keep && is_subscriber;
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = c};
     epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e);
     conns = realloc(conns, (size_t)(conn_count + 1) * sizeof(struct conn *));
@@ -426,6 +428,49 @@ static void run_stream(void)
     free(fan);
 }
 
+static struct mark take_mark_of_acks(void)
+{
+    deliveries = 0;
+    for (int i = 0; i < conn_count; i++)
+        deliveries += conns[i]->peer.acks;
+    return take_mark();
+}
+
+static void run_ack(void)
+{
+    connect_all(o.publishers, false);
+    uint32_t *sent = calloc((size_t)o.publishers, sizeof *sent);
+    uint64_t warm_until = now_ns() + (uint64_t)(o.warmup * 1e9), end = 0;
+    struct mark a = {0}, b;
+    for (int i = 0; i < conn_count; i++)
+        conns[i]->peer.acks = 0;
+    for (;;) {
+        uint64_t now = now_ns();
+        if (!end && now >= warm_until) {
+            a = take_mark_of_acks();
+            end = now + (uint64_t)(o.seconds * 1e9);
+        }
+        if (end && now >= end)
+            break;
+        for (int i = 0; i < o.publishers; i++) {
+            struct conn *c = conns[i];
+            while (c->out.len - c->out.at < READ &&
+                   sent[i] - c->peer.acks < (uint32_t)o.window / (uint32_t)o.publishers) {
+                publish(c, ++sent[i]);
+                published[c->subject]++;
+            }
+            flush(c);
+        }
+        pump(0);
+    }
+    b = take_mark_of_acks();
+    for (int i = 0; i < conn_count; i++)
+        await(i, i + 1, sent[i]);
+    report(&a, &b, 0);
+    printf("\n");
+    free(sent);
+}
+
 static int compare_u64(const void *a, const void *b)
 {
     uint64_t x, y;
@@ -577,13 +622,14 @@ static void run_idle(void)
 
 static const struct wire *wire_named(const char *name)
 {
-    static const struct wire *const wires[] = {&wire_nats, &wire_mqtt, &wire_redis, &wire_wamp,
-        &wire_wamp_call, &wire_wamp_json, &wire_wamp_json_call};
+    static const struct wire *const wires[] = {&wire_nats, &wire_mqtt, &wire_redis,
+        &wire_redis_xadd, &wire_wamp, &wire_wamp_call, &wire_wamp_json, &wire_wamp_json_call};
     for (size_t i = 0; i < sizeof wires / sizeof *wires; i++)
         if (!strcmp(wires[i]->name, name))
             return wires[i];
     (void)fprintf(stderr,
-        "load: --protocol is nats, mqtt, redis, wamp, wamp-call, wamp-json or wamp-json-call\n");
+        "load: --protocol is nats, mqtt, redis, redis-xadd, wamp, wamp-call, wamp-json or "
+        "wamp-json-call\n");
     exit(2);
 }
 
@@ -594,7 +640,7 @@ static void read_options(int argc, char **argv)
         {"subscribers", 1, NULL, 'S'}, {"subjects", 1, NULL, 't'}, {"size", 1, NULL, 's'},
         {"window", 1, NULL, 'w'}, {"qos", 1, NULL, 'q'}, {"count", 1, NULL, 'N'},
         {"seconds", 1, NULL, 'd'}, {"warmup", 1, NULL, 'W'}, {"websocket", 0, NULL, 'x'},
-        {"queue", 0, NULL, 'g'}, {"label", 1, NULL, 'l'}, {0}};
+        {"queue", 0, NULL, 'g'}, {"keep", 0, NULL, 'c'}, {"label", 1, NULL, 'l'}, {0}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
         switch (c) {
@@ -640,6 +686,9 @@ static void read_options(int argc, char **argv)
         case 'x':
             o.websocket = true;
             break;
+        case 'c':
+            o.keep = true;
+            break;
         case 'g':
             o.queue = true;
             break;
@@ -664,7 +713,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *mode;
         void (*run)(void);
-    } modes[] = {{"stream", run_stream}, {"request", run_request},
+    } modes[] = {{"stream", run_stream}, {"request", run_request}, {"ack", run_ack},
         {"subscriptions", run_subscriptions}, {"idle", run_idle}};
     read_options(argc, argv);
     ep = epoll_create1(0);
@@ -680,6 +729,6 @@ int main(int argc, char **argv)
             modes[i].run();
             return errors || disorder ? 1 : 0;
         }
-    (void)fprintf(stderr, "load: --mode is stream, request, subscriptions or idle\n");
+    (void)fprintf(stderr, "load: --mode is stream, request, ack, subscriptions or idle\n");
     return 2;
 }

@@ -125,7 +125,7 @@ static void mqtt_hello(struct wire_peer *p, struct buffer *out)
     char id[32];
     (void)snprintf(id, sizeof id, "load-%u", p->number);
     mqtt_head(out, 0x10, 12 + strlen(id));
-    buffer_add(out, "\0\4MQTT\4\2\0\0", 10);
+    buffer_add(out, p->keeps_session ? "\0\4MQTT\4\0\0\0" : "\0\4MQTT\4\2\0\0", 10);
     mqtt_text(out, id);
 }
 
@@ -334,6 +334,40 @@ const struct wire wire_redis = {.name = "redis",
     .publish = redis_publish,
     .sync = redis_sync,
     .next = redis_next};
+
+/* ---- Redis' streams: what it keeps, and acknowledges when it has ---- */
+
+static void redis_xadd_publish(struct wire_peer *p, struct buffer *out, const char *subject,
+    const uint8_t *payload, size_t len)
+{
+    (void)p;
+    buffer_text(out, "*5\r\n$4\r\nXADD\r\n");
+    redis_bulk(out, subject, strlen(subject));
+    buffer_text(out, "$1\r\n*\r\n$1\r\nd\r\n");
+    redis_bulk(out, payload, len);
+}
+
+static enum found redis_xadd_next(struct wire_peer *p, const uint8_t *bytes, size_t len,
+    size_t *used, struct message *message, struct buffer *out)
+{
+    const uint8_t *id;
+    size_t id_len, at = 0;
+    (void)message;
+    (void)out;
+    if (!redis_part(bytes, len, &at, &id, &id_len))
+        return FOUND_NOTHING;
+    *used = at;
+    p->acks += bytes[0] == '$';
+    p->is_ready = true;
+    return bytes[0] == '-' ? FOUND_ERROR : FOUND_OTHER;
+}
+
+const struct wire wire_redis_xadd = {.name = "redis-xadd",
+    .hello = redis_hello,
+    .subscribe = redis_subscribe,
+    .publish = redis_xadd_publish,
+    .sync = redis_sync,
+    .next = redis_xadd_next};
 
 /* ---- WebSocket ---- */
 

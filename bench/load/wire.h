@@ -23,6 +23,7 @@ struct wire_peer {
     uint32_t number;    /* of the connection, unique in the run */
     uint16_t packet_id; /* MQTT's next */
     int qos;
+    bool keeps_session;           /* MQTT: it outlives the connection */
     uint64_t request, invocation; /* WAMP's newest */
     bool is_open;                 /* RawSocket: the handshake is over */
     bool is_ready;                /* the server has accepted it */
@@ -55,8 +56,8 @@ struct wire {
         struct message *message, struct buffer *out);
 };
 
-extern const struct wire wire_nats, wire_mqtt, wire_redis, wire_wamp, wire_wamp_call,
-    wire_wamp_json, wire_wamp_json_call;
+extern const struct wire wire_nats, wire_mqtt, wire_redis, wire_redis_xadd, wire_wamp,
+    wire_wamp_call, wire_wamp_json, wire_wamp_json_call;
 
 /* One WebSocket frame of a client around bytes; first: 0x81 text, 0x82 binary. */
 void websocket_hello(struct buffer *out, const char *subprotocol);
