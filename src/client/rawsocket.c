@@ -96,8 +96,9 @@ static enum pl_err take(struct pl_wire *w, struct pl_bytes *out, struct pl_diag 
     }
 }
 
-static enum pl_err send_message(struct pl_wire *w, uint8_t *message, size_t len)
+static enum pl_err send_message(struct pl_wire *w, bool is_text, uint8_t *message, size_t len)
 {
+    (void)is_text;
     return append(w, FRAME_MESSAGE, pl_bytes_of(message, len));
 }
 

@@ -1,5 +1,5 @@
 /*
- * WAMP over WebSocket, the client's side (RFC 6455): one message of WAMP is one WebSocket message.
+ * WebSocket, the client's side (RFC 6455): one message of a wire is one WebSocket message.
  */
 #include <gnutls/crypto.h>
 
@@ -13,6 +13,12 @@ static const char *const subprotocols[PL_SERIAL_COUNT] = {
     [PL_SERIAL_MSGPACK] = "wamp.2.msgpack",
     [PL_SERIAL_CBOR] = "wamp.2.cbor",
 };
+
+static const char *subprotocol_of(const struct pl_wire *w)
+{
+    const char *own = w->options.subprotocol;
+    return own ? own : subprotocols[w->options.serializer];
+}
 
 static enum pl_err begin(struct pl_wire *w)
 {
@@ -31,7 +37,7 @@ static enum pl_err begin(struct pl_wire *w)
     pl_write_text(&out, w->url.port);
     pl_write_text(&out, "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: ");
-    pl_write_text(&out, subprotocols[w->options.serializer]);
+    pl_write_text(&out, subprotocol_of(w));
     if (w->options.origin) {
         pl_write_text(&out, "\r\nOrigin: ");
         pl_write_text(&out, w->options.origin);
@@ -79,7 +85,7 @@ static unsigned judge(const struct pl_wire *w, struct pl_bytes line)
         return !err && pl_bytes_equal(value, pl_bytes_of(accept, sizeof accept)) ? HAS_ACCEPT : 0;
     }
     if (pl_bytes_equal_nocase(name, PL_BYTES("sec-websocket-protocol")))
-        return pl_bytes_equal(value, pl_bytes_text(subprotocols[w->options.serializer]))
+        return pl_bytes_equal(value, pl_bytes_text(subprotocol_of(w)))
                    ? HAS_PROTOCOL
                    : 0;
     return 0;
@@ -109,7 +115,7 @@ static enum pl_err greet(struct pl_wire *w, struct pl_diag *diag)
     if (found != HAS_ALL) {
         pl_diag_set(diag, (int)found,
             "the router's WebSocket handshake is wrong, or it does not "
-            "speak this serializer");
+            "speak this subprotocol");
         return PL_PROTOCOL;
     }
     w->peer_max = UINT32_MAX;
@@ -161,6 +167,7 @@ static enum pl_err gather(struct pl_wire *w, struct pl_bytes bytes)
 static enum pl_err on_data(struct pl_wire *w, const struct pl_websocket_piece *piece,
     struct pl_bytes *out, struct pl_diag *diag)
 {
+    w->is_text = piece->kind == PL_WS_TEXT;
     if (piece->is_start && w->message)
         w->message->len = 0;
     size_t before = piece->is_start || !w->message ? 0 : w->message->len;
@@ -223,9 +230,8 @@ static enum pl_err take(struct pl_wire *w, struct pl_bytes *out, struct pl_diag 
     }
 }
 
-static enum pl_err send_message(struct pl_wire *w, uint8_t *message, size_t len)
+static enum pl_err send_message(struct pl_wire *w, bool is_text, uint8_t *message, size_t len)
 {
-    bool is_text = w->options.serializer == PL_SERIAL_JSON;
     return append(w, is_text ? PL_WS_TEXT : PL_WS_BINARY, message, len);
 }
 

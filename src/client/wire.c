@@ -297,9 +297,29 @@ enum pl_err pl_wire_next(struct pl_wire *w, struct pl_bytes *out, struct pl_diag
 
 /* ---- What the owner asks ---- */
 
+static enum pl_err send_as(struct pl_wire *w, bool is_text, uint8_t *message, size_t len)
+{
+    return w->phase == PL_WIRE_OPEN ? w->framing->send(w, is_text, message, len) : PL_CLOSED;
+}
+
 enum pl_err pl_wire_send(struct pl_wire *w, uint8_t *message, size_t len)
 {
-    return w->phase == PL_WIRE_OPEN ? w->framing->send(w, message, len) : PL_CLOSED;
+    return send_as(w, w->options.serializer == PL_SERIAL_JSON, message, len);
+}
+
+enum pl_err pl_wire_send_text(struct pl_wire *w, uint8_t *message, size_t len)
+{
+    return send_as(w, true, message, len);
+}
+
+enum pl_err pl_wire_send_binary(struct pl_wire *w, uint8_t *message, size_t len)
+{
+    return send_as(w, false, message, len);
+}
+
+bool pl_wire_is_text(const struct pl_wire *w)
+{
+    return w->is_text;
 }
 
 enum pl_err pl_wire_ping(struct pl_wire *w)

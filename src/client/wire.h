@@ -29,6 +29,7 @@ struct pl_wire_options {
     const struct pl_url *url; /* copied */
     int fd_moved;             /* instead of a URL: a connected descriptor; else -1 */
     enum pl_serializer serializer;
+    const char *subprotocol; /* of a WebSocket that carries something else; NULL: WAMP's */
     struct pl_socket_tls tls;
     const char *origin;   /* of a WebSocket's request; NULL: none */
     uint32_t message_max; /* bytes of one that comes; at most PL_WIRE_MESSAGE_MAX */
@@ -56,8 +57,14 @@ PL_MUST_USE enum pl_err pl_wire_step(struct pl_wire *wire, struct pl_diag *diag)
 PL_MUST_USE enum pl_err pl_wire_next(
     struct pl_wire *wire, struct pl_bytes *out, struct pl_diag *diag);
 
-/* Queues a message, whose bytes it may change. PL_TOO_LARGE: the other side takes none so long. */
+/* Did the last one come as a WebSocket's text? */
+bool pl_wire_is_text(const struct pl_wire *wire);
+
+/* Queues a message, whose bytes it may change: as the serializer wants it, or as text or not.
+ * PL_TOO_LARGE: the other side takes none so long. */
 PL_MUST_USE enum pl_err pl_wire_send(struct pl_wire *wire, uint8_t *message, size_t len);
+PL_MUST_USE enum pl_err pl_wire_send_text(struct pl_wire *wire, uint8_t *message, size_t len);
+PL_MUST_USE enum pl_err pl_wire_send_binary(struct pl_wire *wire, uint8_t *message, size_t len);
 /* Writes as far as that goes. PL_CLOSED, PL_IO: it is broken; pl_wire_step tells too. */
 PL_MUST_USE enum pl_err pl_wire_flush(struct pl_wire *wire);
 /* Asks whether the other side is still there. */

@@ -14,7 +14,7 @@ struct pl_framing {
     enum pl_err (*greet)(struct pl_wire *wire, struct pl_diag *diag);
     /* As pl_wire_next, from wire->in alone. */
     enum pl_err (*take)(struct pl_wire *wire, struct pl_bytes *out, struct pl_diag *diag);
-    enum pl_err (*send)(struct pl_wire *wire, uint8_t *message, size_t len);
+    enum pl_err (*send)(struct pl_wire *wire, bool is_text, uint8_t *message, size_t len);
     enum pl_err (*ping)(struct pl_wire *wire);
     void (*bye)(struct pl_wire *wire); /* NULL: there is no such word */
 };
@@ -58,7 +58,7 @@ struct pl_wire {
     char key[24];      /* WebSocket: of our request */
     struct pl_websocket_decoder decoder;
     struct pl_shared *message; /* owned; WebSocket: what came of a fragmented message */
-    bool in_message;           /* it is being gathered */
+    bool is_text;              /* WebSocket: so is the message that was taken last */
 };
 
 static inline struct pl_bytes pl_wire_input(const struct pl_wire *wire)
