@@ -85,9 +85,7 @@ static unsigned judge(const struct pl_wire *w, struct pl_bytes line)
         return !err && pl_bytes_equal(value, pl_bytes_of(accept, sizeof accept)) ? HAS_ACCEPT : 0;
     }
     if (pl_bytes_equal_nocase(name, PL_BYTES("sec-websocket-protocol")))
-        return pl_bytes_equal(value, pl_bytes_text(subprotocol_of(w)))
-                   ? HAS_PROTOCOL
-                   : 0;
+        return pl_bytes_equal(value, pl_bytes_text(subprotocol_of(w))) ? HAS_PROTOCOL : 0;
     return 0;
 }
 
