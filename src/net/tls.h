@@ -1,8 +1,12 @@
 /*
  * TLS for servers, by GnuTLS: 1.2 and 1.3.
  *
- * A pl_tls_server is what a listener shows: certificate, key, client CA, application protocols. It
- * can be loaded anew while it serves: handshakes that have begun go on with what they began with.
+ * A pl_tls_server is what a listener shows: certificates, client CA, application protocols. It
+ * can be loaded anew while it serves, and what a store holds may change at any time: handshakes
+ * that have begun go on with what they began with.
+ *
+ * While the store holds challenges (RFC 8737) `acme-tls/1` is spoken too: to the certificate of
+ * that one name, and to the end of the handshake; then the connection is closed.
  *
  *     tls = pl_tls_server_new();
  *     pl_tls_make_self_signed("data/tls/cert.pem", "data/tls/key.pem", &diag);
@@ -16,13 +20,18 @@
 #include "base/bytes.h"
 
 struct pl_tls_server;
+struct pl_tls_store;
 
 enum pl_tls_client_cert { PL_TLS_NO_CERT, PL_TLS_REQUEST_CERT, PL_TLS_REQUIRE_CERT };
 
 struct pl_tls_options {
-    const char *cert_file; /* PEM: the certificate, then those that vouch for it */
-    const char *key_file;  /* PEM, unencrypted */
-    const char *ca_file;   /* PEM: who vouches for clients; NULL if client_cert is NO_CERT */
+    const char
+        *cert_file; /* PEM: the certificate, then those that vouch for it. NULL: the store's */
+    const char *key_file; /* PEM, unencrypted */
+    /* Certificates by name, where there is no file, and challenges. Borrowed, outlives the server;
+     * NULL: none. */
+    struct pl_tls_store *store;
+    const char *ca_file; /* PEM: who vouches for clients; NULL if client_cert is NO_CERT */
     enum pl_tls_client_cert client_cert;
     const char *const *alpn; /* NULL-terminated, preferred first; NULL: none */
     const char *priorities;  /* GnuTLS' words; NULL: ours */
@@ -38,7 +47,7 @@ struct pl_tls_server *pl_tls_server_free(struct pl_tls_server *server);
 PL_MUST_USE enum pl_err pl_tls_server_load(
     struct pl_tls_server *server, const struct pl_tls_options *options, struct pl_diag *diag);
 
-/* When the loaded certificate ends (Unix milliseconds); 0: nothing is loaded. */
+/* When the certificate ends that is shown without a name (Unix milliseconds); 0: there is none. */
 uint64_t pl_tls_server_expires_unix_ms(struct pl_tls_server *server);
 
 /*

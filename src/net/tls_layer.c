@@ -19,8 +19,8 @@ enum {
 
 struct pl_tls_layer {
     gnutls_session_t session;
-    struct pl_tls_loaded *loaded; /* one reference */
-    const uint8_t *in;            /* borrowed during feed */
+    struct pl_tls_shown shown;
+    const uint8_t *in; /* borrowed during feed */
     size_t in_len;
     uint8_t refusals;
     bool is_ready;  /* the handshake is done */
@@ -65,18 +65,13 @@ static ssize_t push(gnutls_transport_ptr_t context, const giovec_t *parts, int c
 
 enum pl_err pl_tls_layer_new(struct pl_conn *conn, struct pl_tls_server *server)
 {
-    struct pl_tls_loaded *loaded = pl_tls_server_ref(server);
-    if (!loaded)
-        return PL_UNSUPPORTED;
     struct pl_tls_layer *tls = pl_zalloc(sizeof *tls);
-    if (!tls) {
-        pl_tls_loaded_unref(loaded);
+    if (!tls)
         return PL_NO_MEMORY;
-    }
-    tls->loaded = loaded;
-    if (pl_tls_loaded_session(loaded, &tls->session) != PL_OK) {
-        pl_tls_layer_free(tls);
-        return PL_NO_MEMORY;
+    enum pl_err err = pl_tls_shown_begin(&tls->shown, server, &tls->session);
+    if (err) {
+        pl_free(tls);
+        return err;
     }
     gnutls_transport_set_ptr(tls->session, conn);
     gnutls_transport_set_pull_function(tls->session, pull);
@@ -92,7 +87,7 @@ void pl_tls_layer_free(struct pl_tls_layer *tls)
         return;
     if (tls->session)
         gnutls_deinit(tls->session);
-    pl_tls_loaded_unref(tls->loaded);
+    pl_tls_shown_done(&tls->shown);
     pl_free(tls);
 }
 
@@ -162,6 +157,11 @@ static bool shake_hands(struct pl_conn *conn)
         return false;
     }
     tls->is_ready = true;
+    if (pl_tls_is_challenge(tls->session)) {
+        /* It has seen what it came for (RFC 8737, section 3). */
+        pl_conn_close(conn, PL_OK, NULL);
+        return false;
+    }
     if (conn->listener->ops->on_secured)
         conn->listener->ops->on_secured(conn);
     return true;

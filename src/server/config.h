@@ -41,6 +41,7 @@ enum pl_config_allow { PL_ALLOW_AUTO, PL_ALLOW_YES, PL_ALLOW_NO };
 enum { PL_CONFIG_SLOW_PROTOCOL };
 /* enum pl_replay plus 1; 0: the listener's. */
 enum { PL_CONFIG_REPLAY_LISTENER };
+enum pl_config_challenge { PL_CONFIG_TLS_ALPN, PL_CONFIG_HTTP };
 
 #define PL_CONFIG_BOOL(name)        bool name;
 #define PL_CONFIG_COUNT(name)       uint32_t name;
@@ -59,6 +60,7 @@ enum { PL_CONFIG_REPLAY_LISTENER };
 #define PL_CONFIG_ALLOW(name)       uint8_t name;
 #define PL_CONFIG_PLAIN(name)       uint8_t name;
 #define PL_CONFIG_DISCLOSE(name)    uint8_t name;
+#define PL_CONFIG_CHALLENGE(name)   uint8_t name;
 
 #define PL_MEMBER(name, type, ...) PL_CONFIG_##type(name)
 
@@ -67,9 +69,32 @@ struct pl_config_log {
 #include "server/config.def"
 };
 
+struct pl_config_tls_pair {
+#define PL_TLS_PAIR PL_MEMBER
+#include "server/config.def"
+};
+
 struct pl_config_tls_files {
 #define PL_TLS PL_MEMBER
 #include "server/config.def"
+    struct {
+        struct pl_config_tls_pair *items;
+        uint32_t count;
+    } certificates;
+};
+
+struct pl_config_acme_certificate {
+#define PL_ACME_CERTIFICATE PL_MEMBER
+#include "server/config.def"
+};
+
+struct pl_config_acme {
+#define PL_ACME PL_MEMBER
+#include "server/config.def"
+    struct {
+        struct pl_config_acme_certificate *items;
+        uint32_t count;
+    } certificates;
 };
 
 struct pl_config_limits {
@@ -166,6 +191,7 @@ struct pl_config {
 #include "server/config.def"
     struct pl_config_log log;
     struct pl_config_tls_files tls;
+    struct pl_config_acme acme;
     struct pl_config_limits limits;
     struct pl_config_client client;
     struct pl_config_mqtt mqtt;

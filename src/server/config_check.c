@@ -10,6 +10,8 @@
 #include "server/config_table.h"
 #include "server/registry.h"
 
+enum { DOMAINS_MAX = 100 }; /* of one certificate: what Let's Encrypt takes */
+
 bool pl_config_has_auth(const struct pl_config *config)
 {
     bool has_auth =
@@ -342,6 +344,74 @@ static enum pl_err check_web(struct checker *c, const struct pl_config_web *web)
     return PL_OK;
 }
 
+/* A name of the DNS that an authority may be asked for: letters, digits and hyphens. */
+static bool is_dns_name(const char *name)
+{
+    size_t label = 0;
+    for (const char *c = name; *c; c++) {
+        if (*c == '.' && (label == 0 || c[-1] == '-'))
+            return false;
+        bool is_inner = *c == '-' && label > 0;
+        bool is_plain = (*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9');
+        if (*c != '.' && !is_inner && !is_plain)
+            return false;
+        label = *c == '.' ? 0 : label + 1;
+        if (label > 63)
+            return false;
+    }
+    return label > 0 && name[strlen(name) - 1] != '-' && !is_address(name);
+}
+
+static enum pl_err check_domains(
+    struct checker *c, const struct pl_text_list *domains, uint32_t most)
+{
+    if (domains->count > most)
+        return refuse(c, "domains", "expected at most %u of one certificate", most);
+    for (uint32_t i = 0; i < domains->count; i++) {
+        const char *name = domains->items[i];
+        if (name[0] == '*')
+            return refuse(c, "domains",
+                "%.60s: names with * need a challenge by DNS, which is not there", name);
+        if (!is_dns_name(name))
+            return refuse(c, "domains",
+                "expected a name such as chat.example.org, in lower case, found %.60s", name);
+        for (uint32_t j = 0; j < i; j++) {
+            if (strcmp(domains->items[j], name) == 0)
+                return refuse(c, "domains", "%.60s is given twice", name);
+        }
+    }
+    return PL_OK;
+}
+
+static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
+{
+    const struct pl_config_acme *acme = &c->config->acme;
+    c->item = entry(root, "acme") ? entry(root, "acme") : root;
+    snprintf(c->where, sizeof c->where, "acme");
+    enum pl_err err = check_domains(c, &acme->domains, DOMAINS_MAX);
+    if (!err && strncmp(acme->directory, "https://", 8) != 0)
+        err = refuse(c, "directory", "expected an https:// address");
+    if (!err && !acme->agree && (acme->domains.count || acme->certificates.count))
+        err = refuse(c, "agree", "no certificate is issued to who does not agree");
+    if (!err && acme->backoff_max_ms < acme->backoff_ms)
+        err = refuse(c, "backoff_max", "is less than backoff");
+    for (uint32_t i = 0; i < acme->email.count && !err; i++) {
+        const char *at = strchr(acme->email.items[i], '@');
+        if (!at || at == acme->email.items[i] || !at[1] || strpbrk(at, " ,?"))
+            err = refuse(c, "email", "expected an address, found %.60s", acme->email.items[i]);
+    }
+    const struct pl_node *list = entry(c->item, "certificates");
+    c->item = list ? list->first : NULL;
+    for (uint32_t i = 0; i < acme->certificates.count && !err; i++) {
+        snprintf(c->where, sizeof c->where, "acme.certificates[%u]", i);
+        err = check_domains(c, &acme->certificates.items[i].domains, DOMAINS_MAX);
+        if (!err && !acme->certificates.items[i].domains.count)
+            err = refuse(c, "domains", "expected at least one name");
+        c->item = c->item ? c->item->next : NULL;
+    }
+    return err;
+}
+
 /* Keys of one section that need each other; item: the section's node. */
 static enum pl_err check_section(struct checker *c, const struct pl_node *root, const char *name)
 {
@@ -373,6 +443,8 @@ enum pl_err pl_config_check(
     enum pl_err err = check_client(&c, &config->client);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0] && !err; i++)
         err = check_section(&c, root, sections[i]);
+    if (!err)
+        err = check_acme(&c, root);
     if (!err)
         err = check_listeners(&c, root);
     return err ? err : check_realms(&c, root);

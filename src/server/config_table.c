@@ -23,6 +23,7 @@
 #define OFFSET_ALLOW(s, name)       offsetof(struct s, name)
 #define OFFSET_PLAIN(s, name)       offsetof(struct s, name)
 #define OFFSET_DISCLOSE(s, name)    offsetof(struct s, name)
+#define OFFSET_CHALLENGE(s, name)   offsetof(struct s, name)
 
 #define KEY_NAMED(s, member, key, kind, preset_text, from, to, text)                               \
     {.name = (key),                                                                                \
@@ -50,12 +51,35 @@ static const struct pl_config_key log_keys[] = {
 };
 SECTION(log_section, "log", pl_config_log, log_keys, "What is written to stderr.");
 
+static const struct pl_config_key tls_pair_keys[] = {
+#define PL_TLS_PAIR(...) KEY(pl_config_tls_pair, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(tls_pair_section, "certificates", pl_config_tls_pair, tls_pair_keys,
+    "Further certificates: a client is shown the one that has the name which it asks for.");
+
 static const struct pl_config_key tls_keys[] = {
 #define PL_TLS(...) KEY(pl_config_tls_files, __VA_ARGS__)
 #include "server/config.def"
-};
+    NESTED(pl_config_tls_files, certificates, ITEMS, tls_pair_section)};
 SECTION(tls_section, "tls", pl_config_tls_files, tls_keys,
     "The certificate of all listeners that have none of their own; read again at SIGHUP.");
+
+static const struct pl_config_key acme_certificate_keys[] = {
+#define PL_ACME_CERTIFICATE(...) KEY(pl_config_acme_certificate, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(acme_certificate_section, "certificates", pl_config_acme_certificate, acme_certificate_keys,
+    "Further certificates, beside the one of acme.domains.");
+
+static const struct pl_config_key acme_keys[] = {
+#define PL_ACME(...) KEY(pl_config_acme, __VA_ARGS__)
+#include "server/config.def"
+    NESTED(pl_config_acme, certificates, ITEMS, acme_certificate_section)};
+SECTION(acme_section, "acme", pl_config_acme, acme_keys,
+    "Certificates from an authority by ACME (RFC 8555), such as Let's Encrypt: ordered, renewed "
+    "and "
+    "shown without a restart. Until there is one, that of `tls` is shown.");
 
 static const struct pl_config_key limits_keys[] = {
 #define PL_LIMITS(...) KEY(pl_config_limits, __VA_ARGS__)
@@ -166,16 +190,27 @@ SECTION(role_section, "roles", pl_config_role, role_keys,
 static const struct pl_config_key root_keys[] = {
 #define PL_ROOT(...) KEY(pl_config, __VA_ARGS__)
 #include "server/config.def"
-    NESTED(pl_config, log, SECTION, log_section) NESTED(pl_config, tls, SECTION, tls_section)
-        NESTED(pl_config, auth, SECTION, auth_section) NESTED(pl_config, roles, NAMED, role_section)
-            NESTED(pl_config, limits, SECTION, limits_section)
+    /* One a line: */
+    /* clang-format off */
+    NESTED(pl_config, log, SECTION, log_section)
+    NESTED(pl_config, tls, SECTION, tls_section)
+    NESTED(pl_config, acme, SECTION, acme_section)
+    NESTED(pl_config, auth, SECTION, auth_section)
+    NESTED(pl_config, roles, NAMED, role_section)
+    NESTED(pl_config, limits, SECTION, limits_section)
     /* Before the listeners, whose `client` begins as a copy of this. */
-    NESTED(pl_config, client, SECTION, client_section) NESTED(pl_config, listeners, ITEMS,
-        listener_section) NESTED(pl_config, mqtt, SECTION, mqtt_section)
-        NESTED(pl_config, wamp, SECTION, wamp_section) NESTED(pl_config, web, SECTION, web_section)
-            NESTED(pl_config, admin, SECTION, admin_section) NESTED(pl_config, calls, SECTION,
-                calls_section) NESTED(pl_config, history, ITEMS, history_section) NESTED(pl_config,
-                realms, ITEMS, realm_section) NESTED(pl_config, drain, SECTION, drain_section)};
+    NESTED(pl_config, client, SECTION, client_section)
+    NESTED(pl_config, listeners, ITEMS, listener_section)
+    NESTED(pl_config, mqtt, SECTION, mqtt_section)
+    NESTED(pl_config, wamp, SECTION, wamp_section)
+    NESTED(pl_config, web, SECTION, web_section)
+    NESTED(pl_config, admin, SECTION, admin_section)
+    NESTED(pl_config, calls, SECTION, calls_section)
+    NESTED(pl_config, history, ITEMS, history_section)
+    NESTED(pl_config, realms, ITEMS, realm_section)
+    NESTED(pl_config, drain, SECTION, drain_section)
+    /* clang-format on */
+};
 
 const struct pl_config_section pl_config_root = {
     "", "", sizeof(struct pl_config), root_keys, sizeof root_keys / sizeof root_keys[0]};

@@ -28,6 +28,7 @@ enum pl_key_type {
     PL_KEY_ALLOW,
     PL_KEY_PLAIN,
     PL_KEY_DISCLOSE,
+    PL_KEY_CHALLENGE,
     PL_KEY_SECTION, /* a map of its own */
     PL_KEY_ITEMS,   /* a list of maps */
     PL_KEY_NAMED,   /* a map of maps; each struct begins with its name */

@@ -17,6 +17,7 @@ static const char *const tls_words[] = {"off", "on", "direct", "optional", NULL}
 static const char *const allow_words[] = {"auto", "true", "false", NULL};
 static const char *const plain_words[] = {"auto", "json", "raw", NULL};
 static const char *const disclose_words[] = {"ask", "always", "never", NULL};
+static const char *const challenge_words[] = {"tls-alpn-01", "http-01", NULL};
 
 const char *const *pl_config_words(enum pl_key_type type)
 {
@@ -37,6 +38,8 @@ const char *const *pl_config_words(enum pl_key_type type)
         return plain_words;
     case PL_KEY_DISCLOSE:
         return disclose_words;
+    case PL_KEY_CHALLENGE:
+        return challenge_words;
     case PL_KEY_BOOL:
     case PL_KEY_COUNT:
     case PL_KEY_PORT:
@@ -91,6 +94,8 @@ const char *pl_config_expected(enum pl_key_type type)
         return "auto, json or raw";
     case PL_KEY_DISCLOSE:
         return "ask, always or never";
+    case PL_KEY_CHALLENGE:
+        return "tls-alpn-01 or http-01";
     case PL_KEY_SECTION:
         return "a map of keys";
     case PL_KEY_ITEMS:
@@ -331,6 +336,7 @@ static enum pl_err read_scalar(struct pl_arena *arena, const struct pl_config_ke
     case PL_KEY_ALLOW:
     case PL_KEY_PLAIN:
     case PL_KEY_DISCLOSE:
+    case PL_KEY_CHALLENGE:
         if (read_word(pl_config_words(key->type), node->text, at))
             return PL_OK;
         break;

@@ -17,29 +17,21 @@ enum { FREE_PORT_TRIES = 16 };
 /* ---- TLS ---- */
 
 /* l: whose own it is; NULL: of all others. */
-static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls, const char *cert,
-    const char *key, const struct pl_config_listener *l, struct pl_diag *diag)
+static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls,
+    const struct pl_config_listener *l, struct pl_diag *diag)
 {
     const char *ca = l ? l->client_ca : "";
-    bool requires_one = l && l->client_required;
-    char made_cert[4200], made_key[4200];
-    enum pl_err err = PL_OK;
-    if (!cert[0]) {
-        snprintf(made_cert, sizeof made_cert, "%s/tls/cert.pem", server->data);
-        snprintf(made_key, sizeof made_key, "%s/tls/key.pem", server->data);
-        cert = made_cert;
-        key = made_key;
-        err = pl_tls_make_self_signed(cert, key, diag);
-    }
+    bool has_own = l && l->certificate[0];
     const struct pl_tls_options options = {
-        .cert_file = cert,
-        .key_file = key,
+        .cert_file = has_own ? l->certificate : NULL,
+        .key_file = has_own ? l->key : NULL,
+        .store = server->certificates,
         .ca_file = ca[0] ? ca : NULL,
-        .client_cert = !ca[0]         ? PL_TLS_NO_CERT
-                       : requires_one ? PL_TLS_REQUIRE_CERT
-                                      : PL_TLS_REQUEST_CERT,
+        .client_cert = !ca[0]               ? PL_TLS_NO_CERT
+                       : l->client_required ? PL_TLS_REQUIRE_CERT
+                                            : PL_TLS_REQUEST_CERT,
     };
-    return err ? err : pl_tls_server_load(tls, &options, diag);
+    return pl_tls_server_load(tls, &options, diag);
 }
 
 /* By name: after a reload the file may list them in another order. */
@@ -56,17 +48,16 @@ static const struct pl_config_listener *find_listener(
 enum pl_err pl_ports_load_tls(
     struct pl_server *server, const struct pl_config *config, struct pl_diag *diag)
 {
-    enum pl_err err = PL_OK;
-    if (server->tls)
-        err = load_tls(server, server->tls, config->tls.certificate, config->tls.key, NULL, diag);
+    bool has_tls = false;
+    for (uint32_t i = 0; i < server->port_count; i++)
+        has_tls |= server->ports[i].tls != NULL;
+    enum pl_err err = has_tls ? pl_certificates_load(server, config, diag) : PL_OK;
+    if (server->tls && !err)
+        err = load_tls(server, server->tls, NULL, diag);
     for (uint32_t i = 0; i < server->port_count && !err; i++) {
         const struct pl_config_listener *l = find_listener(config, server->ports[i].config->name);
-        if (!l || !server->own_tls[i])
-            continue;
-        bool has_own = l->certificate[0];
-        err =
-            load_tls(server, server->own_tls[i], has_own ? l->certificate : config->tls.certificate,
-                has_own ? l->key : config->tls.key, l, diag);
+        if (l && server->own_tls[i])
+            err = load_tls(server, server->own_tls[i], l, diag);
     }
     return err;
 }

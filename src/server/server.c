@@ -180,7 +180,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         .accepts_per_second = limits->accept_rate,
         .address_accepts_per_minute = server->config->web.rate_limit,
     });
-    if (!server->data || !server->sys || !server->gate)
+    server->certificates = pl_tls_store_new();
+    if (!server->data || !server->sys || !server->gate || !server->certificates)
         return PL_NO_MEMORY;
     enum pl_err err = pl_shards_open(server, diag);
     if (!err)
@@ -413,6 +414,7 @@ static void close_all(struct pl_server *server, bool is_running)
     }
     if (server->gate)
         pl_gate_free(server->gate);
+    server->certificates = pl_tls_store_free(server->certificates);
     pl_sys_free(server->sys);
     pl_map_done(&server->users.map);
     pl_free(server->realms);
@@ -427,27 +429,6 @@ static int fail(const struct pl_diag *diag, enum pl_err err)
     return err == PL_NO_MEMORY ? PL_SERVE_FAILED : PL_SERVE_REFUSED;
 }
 
-/* Certificates that are named; the one that would be made is not. */
-static enum pl_err check_tls(const struct pl_config *config, struct pl_diag *diag)
-{
-    struct pl_tls_server *tls = pl_tls_server_new();
-    enum pl_err err = tls ? PL_OK : PL_NO_MEMORY;
-    if (!err && config->tls.certificate[0])
-        err = pl_tls_server_load(tls,
-            &(struct pl_tls_options){
-                .cert_file = config->tls.certificate, .key_file = config->tls.key},
-            diag);
-    for (uint32_t i = 0; i < config->listeners.count && !err; i++) {
-        const struct pl_config_listener *l = &config->listeners.items[i];
-        if (l->certificate[0])
-            err = pl_tls_server_load(tls,
-                &(struct pl_tls_options){.cert_file = l->certificate, .key_file = l->key}, diag);
-    }
-    if (tls)
-        pl_tls_server_free(tls);
-    return err;
-}
-
 int pl_server_check(const struct pl_server_options *options)
 {
     struct pl_server server = {0};
@@ -456,7 +437,7 @@ int pl_server_check(const struct pl_server_options *options)
     if (!err)
         err = open_auth(&server, &diag);
     if (!err)
-        err = check_tls(server.config, &diag);
+        err = pl_certificates_check(server.config, &diag);
     pl_auth_free(server.auth);
     pl_config_free(server.config);
     if (err)

@@ -5,7 +5,7 @@
  *     ports.c       listeners, their table           http.c        requests: upgrades, small
  * answers login.c       hooks.login → auth               admin.c       /metrics, /connections, …
  *     sys.c         $SYS                             ready.c       /readyz
- *     longpoll.c    WAMP by requests
+ *     longpoll.c    WAMP by requests                 certificates.c  files, ACME
  *
  *     main thread   signals, reload; owns the server
  *     shard         a reactor's thread: a worker and its connections
@@ -21,6 +21,7 @@
 #include "net/listener.h"
 #include "net/reactor.h"
 #include "net/tls.h"
+#include "net/tls_store.h"
 #include "server/config.h"
 #include "server/registry.h"
 
@@ -115,9 +116,10 @@ struct pl_server {
     uint32_t realm_count;
     struct pl_auth *auth;
     struct pl_gate *gate;
-    struct pl_tls_server *tls;      /* of tls.certificate; NULL: nobody wants it */
-    struct pl_tls_server **own_tls; /* by port; NULL: it has none of its own */
-    struct pl_port *ports;          /* owned array, one per configured listener */
+    struct pl_tls_store *certificates; /* what listeners without their own one show */
+    struct pl_tls_server *tls;         /* these; NULL: nobody wants them */
+    struct pl_tls_server **own_tls;    /* by port; NULL: it has none of its own */
+    struct pl_port *ports;             /* owned array, one per configured listener */
     uint32_t port_count;
     struct pl_place *admin; /* owned array */
     uint32_t admin_count;
@@ -265,6 +267,14 @@ enum { PL_LOGIN_SECRET_LEN = 32 };
 void pl_login_secret(const struct pl_server *server, uint8_t out[PL_LOGIN_SECRET_LEN]);
 /* A connection's holds on its users' counts: the connection ended. Returns NULL; accepts NULL. */
 struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
+
+/* certificates.c */
+/* Can the named files be used? The one that would be made is not. */
+PL_MUST_USE enum pl_err pl_certificates_check(const struct pl_config *config, struct pl_diag *diag);
+/* Reads the files into server->certificates, anew or for the first time; where none is named one is
+ * made. */
+PL_MUST_USE enum pl_err pl_certificates_load(
+    struct pl_server *server, const struct pl_config *config, struct pl_diag *diag);
 
 /* ports.c */
 /* Opens everything; nobody is served yet. PL_EXISTS, PL_CONFIG, PL_IO …: diag is one line. */

@@ -462,3 +462,37 @@ TEST(no_failing_allocation_harms)
             break;
     }
 }
+
+TEST(certificates_are_ordered_for_names_that_an_authority_may_be_asked_for)
+{
+    struct pl_config *config =
+        parse("acme: {domains: [example.org, www.example.org], challenge: http-01,\n"
+              "  certificates: [{domains: chat-1.example.net}]}\n"
+              "tls: {certificates: [{certificate: a.pem, key: /b.pem}]}\n");
+    REQUIRE(config);
+    CHECK_EQ(config->acme.domains.count, 2);
+    CHECK_STR(config->acme.domains.items[1], "www.example.org");
+    CHECK_EQ(config->acme.challenge, PL_CONFIG_HTTP);
+    CHECK_STR(config->acme.certificates.items[0].domains.items[0], "chat-1.example.net");
+    CHECK_STR(config->tls.certificates.items[0].certificate, "/etc/parley/a.pem");
+    pl_config_free(config);
+    static const char *const bad[] = {"EXAMPLE.org", "a..org", ".org", "org.", "-a.org", "a-.org",
+        "a_b.org", "192.0.2.1", "\"[::1]\"", "\"*.example.org\"", "localhost:80", "a b",
+        "x12345678901234567890123456789012345678901234567890123456789012345.org"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[160];
+        snprintf(text, sizeof text, "acme: {domains: [%s]}", bad[i]);
+        CHECK(parse(text) == NULL);
+        CHECK(strstr(diag.text, ":1: acme.domains: ") != NULL);
+    }
+    refuses("acme: {domains: [a.org, a.org]}",
+        "/etc/parley/parley.yaml:1: acme.domains: a.org is given twice");
+    refuses("acme: {directory: \"http://a.org/\"}",
+        "/etc/parley/parley.yaml:1: acme.directory: expected an https:// address");
+    refuses("acme: {domains: a.org, agree: false}",
+        "/etc/parley/parley.yaml:1: acme.agree: no certificate is issued to who does not agree");
+    refuses("acme: {email: nobody}",
+        "/etc/parley/parley.yaml:1: acme.email: expected an address, found nobody");
+    refuses("acme:\n  certificates:\n    - {domains: []}",
+        "/etc/parley/parley.yaml:3: acme.certificates[0].domains: expected at least one name");
+}
