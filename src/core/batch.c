@@ -87,6 +87,8 @@ void pl_op_forget(struct pl_op *op)
         op->session = NULL;
         return;
     }
+    if (op->kind == PL_OP_SEAT)
+        pl_free(op->subject);
     if (op->kind == PL_OP_CARD)
         pl_shared_unref(op->subject);
     if (op->kind == PL_OP_READ_LOG)

@@ -23,6 +23,8 @@ enum pl_op_kind {
     PL_OP_PUBLISH,
     PL_OP_JOIN,
     PL_OP_CLAIM,
+    PL_OP_SEAT,
+    PL_OP_HOLD,
     PL_OP_SUBSCRIBE,
     PL_OP_UNSUBSCRIBE,
     PL_OP_FENCE,
@@ -53,8 +55,8 @@ struct pl_op {
     uint32_t count; /* … and how many; more than one only if nothing is to be answered */
     struct pl_session *session;
     uint64_t token; /* EXPIRY: milliseconds; YIELD, PASS: the invocation; TELL: to whom */
-    void *subject;  /* pl_subscription, pl_expected, pl_replay, pl_identity, pl_callee, pl_word or
-                       pl_shared, by kind; CALL: uint64_t, the timeout, or NULL */
+    void *subject;  /* pl_subscription, pl_expected, pl_seat, pl_replay, pl_identity, pl_callee,
+                       pl_word or  pl_shared, by kind; CALL: uint64_t, the timeout, or NULL */
 };
 
 enum pl_item_kind {
@@ -66,6 +68,7 @@ enum pl_item_kind {
     PL_ITEM_EXPECT, /* a claimed session will come here */
     PL_ITEM_TAKEN,  /* hand the session over */
     PL_ITEM_IDENTITY,
+    PL_ITEM_CONTESTED, /* someone waits for the session's seat */
     PL_ITEM_INVOKE,
     PL_ITEM_INTERRUPT,
     PL_ITEM_RESULT,
@@ -223,6 +226,14 @@ struct pl_replay_job {
     struct pl_subscribe_options options;
     struct pl_retained_cursor *retained;
     uint64_t offset;
+};
+
+/* A name that one session has, see pl_session_join_at. Guarded by the lock. */
+struct pl_seat {
+    struct pl_map_entry entry; /* in the realm's seats */
+    struct pl_session *holder, *waiter;
+    uint64_t token; /* the waiter's */
+    uint8_t name[];
 };
 
 /* A named session: what the realm keeps of it. Guarded by the lock. */

@@ -202,6 +202,7 @@ void pl_walk_call(struct pl_batch *b, const struct pl_item *item)
     case PL_ITEM_ENDED:
     case PL_ITEM_EXPECT:
     case PL_ITEM_TAKEN:
+    case PL_ITEM_CONTESTED:
     case PL_ITEM_IDENTITY:
         return; /* the walk's own */
     }

@@ -427,6 +427,7 @@ void pl_walk_batch(struct pl_worker *w, struct pl_batch *b)
             break;
         case PL_ITEM_DONE:
         case PL_ITEM_ENDED:
+        case PL_ITEM_CONTESTED:
         case PL_ITEM_IDENTITY: {
             struct pl_expected *e = w->expected ? pl_expected_find(w, item->session) : NULL;
             if (e)

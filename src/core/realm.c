@@ -35,6 +35,7 @@ struct pl_realm *pl_realm_new(const char *name, struct pl_worker *workers, uint3
     realm->epoch = epoch;
     realm->random = pl_random_seeded(seed);
     pl_map_init(&realm->names, seed);
+    pl_map_init(&realm->seats, seed);
     pl_dealer_init(&realm->dealer, seed);
     pl_map_init(&realm->presences, seed);
     realm->name = pl_alloc_copy(name, strlen(name));
@@ -55,6 +56,7 @@ struct pl_realm *pl_realm_free(struct pl_realm *realm)
     pl_retained_free(realm->retained);
     pl_history_free(realm->history);
     pl_map_done(&realm->names);
+    pl_map_done(&realm->seats);
     pl_dealer_done(&realm->dealer);
     pl_map_done(&realm->presences);
     pl_heap_done(&realm->deadlines);

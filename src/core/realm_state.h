@@ -24,6 +24,7 @@ struct pl_realm {
     struct pl_retained *retained;
     struct pl_history *history;
     struct pl_map names; /* of mailboxes */
+    struct pl_map seats;
     struct pl_heap deadlines;
     struct pl_dealer dealer;
     struct pl_map presences;     /* sessions with a card, by public id */
@@ -77,6 +78,14 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why);
 void pl_run_claim(struct pl_runner *r, struct pl_op *op);
 /* Of a literal pattern; sub->has_claim tells whether there is something to release (channel.c). */
 enum pl_err pl_run_claim_subject(struct pl_runner *r, struct pl_subscription *sub);
+void pl_run_seat(struct pl_runner *r, struct pl_op *op);
+void pl_run_hold(struct pl_runner *r, struct pl_session *s);
+/* Who waits for its seat gets it: PL_DONE_JOIN. */
+void pl_run_leave_seat(struct pl_runner *r, struct pl_session *s);
+enum pl_err pl_run_enter_presence(struct pl_realm *realm, struct pl_session *s);
+void pl_run_leave_presence(struct pl_realm *realm, struct pl_session *s);
+void pl_run_tell(struct pl_runner *r, const struct pl_op *op);
+void pl_run_card(const struct pl_op *op);
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms);

@@ -244,79 +244,6 @@ static void run_publish(struct pl_runner *r, const struct pl_op *op)
     r->batch->open_run = open_run;
 }
 
-/* ---- Presence ---- */
-
-static enum pl_err enter_presence(struct pl_realm *realm, struct pl_session *s)
-{
-    struct pl_presence *presence = pl_zalloc(sizeof *presence);
-    if (!presence)
-        return PL_NO_MEMORY;
-    presence->id = pl_session_public_id(s);
-    presence->session = s;
-    struct pl_bytes key = pl_bytes_of(&presence->id, sizeof presence->id);
-    if (pl_map_add(&realm->presences, &presence->entry, key)) {
-        pl_free(presence);
-        return PL_NO_MEMORY;
-    }
-    s->presence = presence;
-    return PL_OK;
-}
-
-static void leave_presence(struct pl_realm *realm, struct pl_session *s)
-{
-    if (!s->presence)
-        return;
-    pl_map_remove(&realm->presences, &s->presence->entry);
-    pl_free(s->presence);
-    s->presence = NULL;
-}
-
-void pl_run_notice(struct pl_runner *r, struct pl_session *about, enum pl_notice_kind kind,
-    struct pl_pattern *pattern, const struct pl_registration *registration, bool is_edge)
-{
-    struct pl_session *observer = r->realm->observer;
-    if (!observer || !observer->is_in_realm || observer == about || !about->card)
-        return;
-    struct pl_notice *notice = pl_arena_alloc(&r->batch->arena, sizeof *notice);
-    if (!notice || pl_batch_reserve_items(r->batch, 1)) {
-        pl_count(&r->batch->worker->counters.dropped_no_memory, 1);
-        return;
-    }
-    *notice = (struct pl_notice){
-        .kind = (uint8_t)kind,
-        .is_first = is_edge && kind == PL_NOTICE_REGISTERED,
-        .is_last = is_edge && kind == PL_NOTICE_UNREGISTERED,
-        .session = pl_session_public_id(about),
-        .time_unix_ms = r->now_unix_ms,
-        .card = pl_shared_ref(about->card),
-        .pattern = pattern ? pl_pattern_ref(pattern) : NULL,
-        .registration = registration ? pl_hash_id(r->realm->seed, registration->id) : 0,
-        .invoke = registration ? registration->invoke : PL_INVOKE_SINGLE,
-    };
-    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_NOTICE, observer->address);
-    item->session = observer;
-    item->notice = notice;
-}
-
-static void run_tell(struct pl_runner *r, const struct pl_op *op)
-{
-    struct pl_map_entry *e =
-        pl_map_find(&r->realm->presences, pl_bytes_of(&op->token, sizeof op->token));
-    if (!e)
-        return;
-    struct pl_session *s = PL_CONTAINER(e, struct pl_presence, entry)->session;
-    struct pl_item *item = pl_batch_item(r->batch, PL_ITEM_TOLD, s->address);
-    item->session = s;
-    item->word = op->subject;
-}
-
-static void run_card(const struct pl_op *op)
-{
-    struct pl_session *s = op->session;
-    pl_shared_unref(s->card);
-    s->card = op->subject;
-}
-
 static void run_read_log(struct pl_runner *r, const struct pl_op *op)
 {
     struct pl_realm *realm = r->realm;
@@ -348,14 +275,14 @@ enum pl_err pl_run_enter(struct pl_runner *r, struct pl_session *s)
     struct pl_realm *realm = r->realm;
     if (realm->session_count >= realm->limits.sessions_max)
         return PL_LIMIT;
-    if (s->card && enter_presence(realm, s))
+    if (s->card && pl_run_enter_presence(realm, s))
         return PL_NO_MEMORY;
     if (s->identity && s->identity->expires_unix_ms != PL_NEVER) {
         uint64_t end = s->identity->expires_unix_ms;
         uint64_t left_ms = end > r->now_unix_ms ? end - r->now_unix_ms : 0;
         s->expiry.kind = PL_DUE_IDENTITY;
         if (pl_heap_set(&realm->deadlines, &s->expiry, r->now_ms + left_ms)) {
-            leave_presence(realm, s);
+            pl_run_leave_presence(realm, s);
             return PL_NO_MEMORY;
         }
     }
@@ -399,7 +326,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
         take_out(r, s->subs);
     r->last = NULL;
     pl_run_notice(r, s, PL_NOTICE_LEFT, NULL, NULL, false);
-    leave_presence(realm, s);
+    pl_run_leave_presence(realm, s);
     if (realm->observer == s)
         realm->observer = NULL;
     if (s->is_in_realm) {
@@ -421,6 +348,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
         s->mailbox = NULL;
     }
     s->was_removed = true;
+    pl_run_leave_seat(r, s);
     pl_run_done(r, s, PL_DONE_LEAVE, why, 0);
 }
 
@@ -638,6 +566,12 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
     case PL_OP_CLAIM:
         pl_run_claim(r, op);
         return;
+    case PL_OP_SEAT:
+        pl_run_seat(r, op);
+        return;
+    case PL_OP_HOLD:
+        pl_run_hold(r, op->session);
+        return;
     case PL_OP_SUBSCRIBE:
         run_subscribe(r, op);
         return;
@@ -687,10 +621,10 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
         pl_run_press(r, op);
         return;
     case PL_OP_TELL:
-        run_tell(r, op);
+        pl_run_tell(r, op);
         return;
     case PL_OP_CARD:
-        run_card(op);
+        pl_run_card(op);
         return;
     case PL_OP_READ_LOG:
         run_read_log(r, op);
@@ -715,8 +649,8 @@ static uint32_t answers_of(const struct pl_op *op)
     case PL_OP_JOIN:
     case PL_OP_UNSUBSCRIBE:
     case PL_OP_FENCE:
-    case PL_OP_DETACH:
-    case PL_OP_LEAVE:
+    case PL_OP_SEAT:
+    case PL_OP_HOLD:
     case PL_OP_REGISTER:
     case PL_OP_UNREGISTER:
     case PL_OP_CALL:
@@ -725,6 +659,8 @@ static uint32_t answers_of(const struct pl_op *op)
         return 1;
     case PL_OP_REPLAY:
     case PL_OP_IDENTITY:
+    case PL_OP_DETACH: /* it has left; who waits for its seat */
+    case PL_OP_LEAVE:
         return 2;
     case PL_OP_SUBSCRIBE: /* done, the first of a replay, its end */
     case PL_OP_CLAIM:     /* the older one is told and leaves; done */

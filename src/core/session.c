@@ -146,6 +146,29 @@ void pl_session_join(struct pl_session *s, uint64_t token)
     s->state = PL_SESSION_JOINED;
 }
 
+void pl_session_join_at(struct pl_session *s, struct pl_bytes seat, uint64_t token)
+{
+    struct pl_seat *made = pl_zalloc(sizeof *made + seat.len);
+    struct pl_op *op = made ? pl_session_add_op(s, PL_OP_SEAT) : NULL;
+    if (!op) {
+        pl_free(made);
+        pl_session_end(s, PL_NO_MEMORY);
+        return;
+    }
+    if (seat.len)
+        memcpy(made->name, seat.data, seat.len);
+    made->entry.key = pl_bytes_of(made->name, seat.len);
+    op->subject = made;
+    op->token = token;
+    s->state = PL_SESSION_JOINED;
+}
+
+void pl_session_hold_seat(struct pl_session *s)
+{
+    if (!pl_session_add_op(s, PL_OP_HOLD))
+        pl_session_end(s, PL_NO_MEMORY);
+}
+
 void pl_session_rejoin(struct pl_session *s, struct pl_identity *identity_moved, uint64_t token)
 {
     struct pl_op *op = pl_session_add_op(s, PL_OP_IDENTITY);
@@ -657,6 +680,10 @@ void pl_session_dispatch(struct pl_worker *w, const struct pl_item *item)
     case PL_ITEM_ENDED:
         if (!s->is_ending)
             pl_session_call_ended(s, (enum pl_err)item->err);
+        return;
+    case PL_ITEM_CONTESTED:
+        if (!s->is_ending && !s->has_left)
+            s->ops->contested(s);
         return;
     case PL_ITEM_IDENTITY: {
         struct pl_op *op = s->has_left ? NULL : pl_session_add_op(s, PL_OP_IDENTITY);

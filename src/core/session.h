@@ -35,6 +35,7 @@
 struct pl_realm;
 struct pl_worker;
 struct pl_mailbox;
+struct pl_seat;
 struct pl_session;
 struct pl_call;
 struct pl_exchange;
@@ -149,6 +150,8 @@ struct pl_session_ops {
     void (*press)(struct pl_session *session, bool is_on);
     void (*told)(struct pl_session *session, const struct pl_word *word);
     void (*noticed)(struct pl_session *session, const struct pl_notice *notice);
+    /* Someone else wants its seat: pl_session_hold_seat, or leave. */
+    void (*contested)(struct pl_session *session);
 };
 
 enum pl_session_state { PL_SESSION_NEW, PL_SESSION_JOINED, PL_SESSION_LEFT };
@@ -178,6 +181,7 @@ struct pl_session {
     bool presses;                              /* it holds up someone who answers it; its reactor */
     struct pl_session *realm_next, **realm_at; /* the realm's list; under the lock */
     struct pl_mailbox *mailbox;                /* of one with a name */
+    struct pl_seat *seat;                      /* that it has, or waits for; under the lock */
     struct pl_grants *grants;                  /* reply subjects it may publish to once */
     struct pl_deadline expiry; /* identity's end; the realm's heap, under the lock */
     /* Compilers read neighbours at once, so what the lock guards and what the reactor owns stand in
@@ -213,6 +217,16 @@ void pl_session_login(
 
 /* Becomes part of its realm, without a name. */
 void pl_session_join(struct pl_session *s, uint64_t token);
+
+/*
+ * The same at a seat, a name that one session of the realm has at a time. If it is taken, the one
+ * that has it is asked (ops->contested) whether it is still there, and PL_DONE_JOIN comes when it
+ * has left, or with PL_EXISTS when it holds the seat. One session may wait for a seat; for further
+ * ones it is PL_EXISTS at once. Who leaves while it waits gets PL_DONE_LEAVE alone.
+ */
+void pl_session_join_at(struct pl_session *s, struct pl_bytes seat, uint64_t token);
+/* An answer to ops->contested; the other one is to leave. */
+void pl_session_hold_seat(struct pl_session *s);
 
 /*
  * Goes on in its realm as someone else: a login renewed on a live connection. PL_DONE_JOIN tells

@@ -166,12 +166,18 @@ static void probe_ended(struct pl_session *s, enum pl_err why)
         pl_session_leave(s, false);
 }
 
+static void probe_contested(struct pl_session *s)
+{
+    probe_note(PL_CONTAINER(s, struct probe, core), "contested; ");
+}
+
 static const struct pl_session_ops probe_ops = {
     .name = "probe",
     .encode = probe_encode,
     .deliver = probe_deliver,
     .complete = probe_complete,
     .ended = probe_ended,
+    .contested = probe_contested,
 };
 
 static void world_wake(void *context, struct pl_worker *worker)

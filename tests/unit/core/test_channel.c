@@ -205,3 +205,80 @@ TEST(a_channel_that_was_forgotten_does_not_break_the_cursor_of_an_operators_rule
     probe_gone(b, (struct probe_sub *[]){s1, s2, NULL});
     world_done(&w);
 }
+
+/* ---- Seats ---- */
+
+static struct probe *sits_down(struct world *w, uint32_t worker)
+{
+    struct probe *p = probe_alloc(w, worker);
+    world_run(w);
+    pl_session_join_at(&p->core, PL_BYTES("seat"), 0);
+    world_run(w);
+    return p;
+}
+
+TEST(a_seat_is_one_sessions_as_long_as_it_holds_it)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct probe *a = sits_down(&w, 0), *b = sits_down(&w, 1), *c = sits_down(&w, 0);
+    CHECK_STR(a->log, "join ok; contested; ");
+    CHECK_STR(b->log, "");
+    CHECK_STR(c->log, "join EXISTS; ");
+    pl_session_hold_seat(&a->core);
+    world_run(&w);
+    CHECK_STR(b->log, "join EXISTS; ");
+    struct probe *d = sits_down(&w, 1);
+    CHECK_STR(a->log, "join ok; contested; contested; ");
+    probe_gone(a, NULL);
+    CHECK_STR(d->log, "join ok; ");
+    probe_gone(b, NULL);
+    probe_gone(c, NULL);
+    struct probe *e = sits_down(&w, 0);
+    CHECK_STR(d->log, "join ok; contested; ");
+    probe_gone(d, NULL);
+    CHECK_STR(e->log, "join ok; ");
+    probe_gone(e, NULL);
+    struct probe *f = sits_down(&w, 0);
+    CHECK_STR(f->log, "join ok; ");
+    probe_gone(f, NULL);
+    world_done(&w);
+}
+
+TEST(who_leaves_while_it_waits_for_a_seat_does_not_get_it)
+{
+    struct world w;
+    world_init(&w, 2);
+    struct probe *a = sits_down(&w, 0), *b = sits_down(&w, 1);
+    probe_gone(b, NULL);
+    struct probe *c = sits_down(&w, 1);
+    pl_session_leave(&c->core, false);
+    probe_gone(a, NULL);
+    world_run(&w);
+    CHECK(c->has_left);
+    probe_gone(c, NULL);
+    struct probe *d = sits_down(&w, 0);
+    CHECK_STR(d->log, "join ok; ");
+    probe_gone(d, NULL);
+    world_done(&w);
+}
+
+TEST(who_waited_for_a_seat_takes_the_leavers_place_in_a_full_realm)
+{
+    struct world w;
+    struct pl_realm_limits limits = pl_realm_limits_default;
+    limits.sessions_max = 1;
+    world_init_limits(&w, 1, &limits);
+    struct probe *a = sits_down(&w, 0), *b = sits_down(&w, 0);
+    struct probe *c = probe_alloc(&w, 0);
+    world_run(&w);
+    pl_session_leave(&a->core, false);
+    pl_session_join(&c->core, 0);
+    world_run(&w);
+    CHECK_STR(b->log, "join ok; ");
+    CHECK_STR(c->log, "join LIMIT; ");
+    probe_gone(a, NULL);
+    probe_gone(b, NULL);
+    probe_gone(c, NULL);
+    world_done(&w);
+}
