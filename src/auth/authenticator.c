@@ -297,8 +297,8 @@ void pl_auth_check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *
     struct pl_identity *identity =
         pl_auth_tables_anonymous(tables, pl_bytes_text(credentials->listener), login->can_ask);
     if (!identity)
-        pl_auth_answer_error(
-            auth, login, PL_BAD_LOGIN, "nothing shown, and anonymous is not allowed");
+        pl_auth_answer_error(auth, login, tables->jwt.user_name ? PL_DENIED : PL_BAD_LOGIN,
+            "nothing shown, and anonymous is not allowed");
     else if (!credentials->is_ambient_allowed)
         pl_auth_answer_error(auth, login, PL_BAD_LOGIN,
             "nothing shown, and this Origin or Host may not be anonymous");
@@ -318,7 +318,11 @@ void pl_auth_check_shown(struct pl_auth *auth, const struct pl_auth_tables *tabl
     /* A name that is in the users file was shown for its password. */
     bool is_for_user = credentials->has_user && pl_users_find(tables->users, shown->name);
     bool may_be_token = tables->keys && (is_token || !is_for_user);
-    if (may_be_token && pl_jwt_looks_like(secret))
+    const char *user_name = tables->jwt.user_name;
+    if (user_name && !is_token && !is_for_user &&
+        !(credentials->has_user && pl_bytes_equal(shown->name, pl_bytes_text(user_name))))
+        pl_auth_answer_error(auth, login, PL_DENIED, "expected the user name auth.jwt.user_name");
+    else if (may_be_token && pl_jwt_looks_like(secret))
         check_token(auth, tables, secret, shown, !is_token, login);
     else if (tables->users)
         check_password(auth, tables, shown, login);

@@ -196,6 +196,12 @@ enum pl_err pl_jwt_key_from_jwk(struct pl_jwt_key *key, const char *where, const
     return import_pair(key, where, jwk, type, is_private, diag);
 }
 
+/* What a key is called where something is wrong with it. */
+static const char *name_of(const struct pl_jwt_key_config *config)
+{
+    return config->env ? config->env : config->file;
+}
+
 enum file_kind { FILE_PEM, FILE_JSON, FILE_SECRET };
 
 static enum file_kind kind_of(struct pl_bytes text)
@@ -209,6 +215,7 @@ static enum file_kind kind_of(struct pl_bytes text)
     return pl_bytes_starts(text, PL_BYTES("{")) ? FILE_JSON : FILE_SECRET;
 }
 
+/* Of a file: an editor's. */
 static struct pl_bytes without_line_end(struct pl_bytes text)
 {
     if (text.len > 0 && text.data[text.len - 1] == '\n')
@@ -226,20 +233,21 @@ static enum pl_err read_key(struct pl_jwt_key *key, struct pl_bytes text, const 
     if (config->algorithm) {
         wanted = pl_jwt_algorithm_find(pl_bytes_text(config->algorithm));
         if (!wanted)
-            return refuse(
-                diag, config->file, "the algorithm is one of HS256 HS384 HS512 RS256 ES256 EdDSA");
+            return refuse(diag, name_of(config),
+                "the algorithm is one of HS256 HS384 HS512 RS256 ES256 EdDSA");
     }
     enum pl_err err;
     if (jwk)
-        err = pl_jwt_key_from_jwk(key, config->file, jwk, is_private, diag);
+        err = pl_jwt_key_from_jwk(key, name_of(config), jwk, is_private, diag);
     else if (kind_of(text) == FILE_PEM)
-        err = pl_jwt_key_from_pem(key, config->file, text, is_private, diag);
+        err = pl_jwt_key_from_pem(key, name_of(config), text, is_private, diag);
     else
-        err = pl_jwt_key_from_secret(key, config->file, without_line_end(text), wanted, diag);
+        err = pl_jwt_key_from_secret(
+            key, name_of(config), config->env ? text : without_line_end(text), wanted, diag);
     if (err != PL_OK)
         return err;
     if (wanted && wanted != key->algorithm) {
-        pl_diag_set(diag, 0, "%s: this key is for %s, not for %s", config->file,
+        pl_diag_set(diag, 0, "%s: this key is for %s, not for %s", name_of(config),
             key->algorithm->name, wanted->name);
         return PL_CONFIG;
     }
@@ -247,18 +255,35 @@ static enum pl_err read_key(struct pl_jwt_key *key, struct pl_bytes text, const 
         pl_free(key->kid);
         key->kid = pl_alloc_copy(config->kid, strlen(config->kid));
         if (!key->kid) {
-            pl_diag_set(diag, 0, "%s: %s", config->file, pl_err_text(PL_NO_MEMORY));
+            pl_diag_set(diag, 0, "%s: %s", name_of(config), pl_err_text(PL_NO_MEMORY));
             return PL_NO_MEMORY;
         }
     }
     return PL_OK;
 }
 
-/* Reads the file; *out_json: json_decref it, NULL if it is no JSON. */
-static enum pl_err read_file(
-    const char *path, struct pl_diag *diag, char **out_text, size_t *out_len, json_t **out_json)
+/* A copy of the variable's value. */
+static enum pl_err read_variable(
+    const char *name, struct pl_diag *diag, char **out_text, size_t *out_len)
 {
-    enum pl_err err = pl_file_read(path, KEY_FILE_MAX, diag, out_text, out_len, NULL);
+    const char *value = getenv(name);
+    if (!value || !value[0]) {
+        pl_diag_set(
+            diag, 0, "the environment has no %s, which the key of tokens is read from", name);
+        return PL_CONFIG;
+    }
+    *out_len = strlen(value);
+    *out_text = pl_alloc_copy(value, *out_len);
+    return *out_text ? PL_OK : PL_NO_MEMORY;
+}
+
+/* Reads the file or variable; *out_json: json_decref it, NULL if it is no JSON. */
+static enum pl_err read_text(const struct pl_jwt_key_config *config, struct pl_diag *diag,
+    char **out_text, size_t *out_len, json_t **out_json)
+{
+    enum pl_err err = config->env
+                          ? read_variable(config->env, diag, out_text, out_len)
+                          : pl_file_read(config->file, KEY_FILE_MAX, diag, out_text, out_len, NULL);
     if (err != PL_OK)
         return err == PL_NOT_FOUND ? PL_IO : err;
     *out_json = NULL;
@@ -268,7 +293,7 @@ static enum pl_err read_file(
     *out_json = json_loadb(*out_text, *out_len, JSON_REJECT_DUPLICATES, &error);
     if (*out_json)
         return PL_OK;
-    pl_diag_set(diag, 0, "%s:%d: %s", path, error.line, error.text);
+    pl_diag_set(diag, 0, "%s:%d: %s", name_of(config), error.line, error.text);
     sodium_memzero(*out_text, *out_len);
     pl_free(*out_text);
     return PL_CONFIG;
@@ -287,14 +312,14 @@ enum pl_err pl_jwt_key_load_private(
     char *text;
     size_t len;
     json_t *json;
-    enum pl_err err = read_file(config->file, diag, &text, &len, &json);
+    enum pl_err err = read_text(config, diag, &text, &len, &json);
     if (err != PL_OK)
         return err;
     const json_t *jwk = json, *set = json_object_get(json, "keys");
     if (set)
         jwk = json_array_size(set) == 1 ? json_array_get(set, 0) : NULL;
     if (set && !jwk)
-        err = refuse(diag, config->file, "expected one key, not a set");
+        err = refuse(diag, name_of(config), "expected one key, not a set");
     else
         err = read_key(key, pl_bytes_of(text, len), jwk, config, true, diag);
     forget_file(text, len, json);
@@ -310,14 +335,14 @@ static enum pl_err load_set(struct pl_jwt_keys *keys, const json_t *set,
     const struct pl_jwt_key_config *config, struct pl_diag *diag)
 {
     if (config->algorithm || config->kid)
-        return refuse(diag, config->file, "in a key set, each key names its own alg and kid");
+        return refuse(diag, name_of(config), "in a key set, each key names its own alg and kid");
     uint32_t used = 0;
     for (size_t i = 0; i < json_array_size(set); i++) {
         if (keys->count == PL_JWT_KEYS_MAX)
-            return refuse(diag, config->file, "more than 64 keys");
+            return refuse(diag, name_of(config), "more than 64 keys");
         struct pl_jwt_key *key = &keys->keys[keys->count++];
         char where[160];
-        snprintf(where, sizeof(where), "%s: key %zu", config->file, i + 1);
+        snprintf(where, sizeof(where), "%s: key %zu", name_of(config), i + 1);
         enum pl_err err = pl_jwt_key_from_jwk(key, where, json_array_get(set, i), false, diag);
         if (err == PL_UNSUPPORTED) {
             pl_jwt_key_done(key);
@@ -328,7 +353,7 @@ static enum pl_err load_set(struct pl_jwt_keys *keys, const json_t *set,
             return err;
         used++;
     }
-    return used ? PL_OK : refuse(diag, config->file, "no key for a signature that is supported");
+    return used ? PL_OK : refuse(diag, name_of(config), "no key for a signature that is supported");
 }
 
 static enum pl_err load_file(
@@ -337,14 +362,14 @@ static enum pl_err load_file(
     char *text;
     size_t len;
     json_t *json;
-    enum pl_err err = read_file(config->file, diag, &text, &len, &json);
+    enum pl_err err = read_text(config, diag, &text, &len, &json);
     if (err != PL_OK)
         return err;
     const json_t *set = json_object_get(json, "keys");
     if (set)
         err = load_set(keys, set, config, diag);
     else if (keys->count == PL_JWT_KEYS_MAX)
-        err = refuse(diag, config->file, "more than 64 keys");
+        err = refuse(diag, name_of(config), "more than 64 keys");
     else
         err =
             read_key(&keys->keys[keys->count++], pl_bytes_of(text, len), json, config, false, diag);

@@ -187,17 +187,17 @@ static enum pl_err keep(
     return PL_OK;
 }
 
-/* A text, or an integer as JavaScript prints it. PL_MALFORMED: neither, empty, too long, or with
- * control characters. */
+/* A text, or an integer as JavaScript prints it: 5, 5.0 and 5e0 are 5. PL_MALFORMED: neither,
+ * empty, too long, or with control characters. */
 static enum pl_err keep_name(
     struct pl_identity *identity, const json_t *value, struct pl_bytes *out)
 {
-    if (json_is_integer(value)) {
-        long long number = json_integer_value(value);
-        if (fabs((double)number) > integer_max)
+    if (json_is_number(value)) {
+        double number = json_number_value(value);
+        if (!(fabs(number) <= integer_max) || floor(number) != number)
             return PL_MALFORMED;
         char text[INTEGER_TEXT_MAX];
-        int len = snprintf(text, sizeof(text), "%lld", number);
+        int len = snprintf(text, sizeof(text), "%lld", (long long)number);
         return keep(identity, text, (size_t)len, out);
     }
     size_t len = json_is_string(value) ? json_string_length(value) : 0;
@@ -258,17 +258,23 @@ static enum pl_err read_person(const struct checking *c, const char **out_source
     if (err != PL_OK)
         return err;
 
-    const json_t *role = json_object_get(c->claims, "role");
+    const char *role_claim = config->role_claim ? config->role_claim : "role";
+    const json_t *role = json_object_get(c->claims, role_claim);
     const char *handler_claim = config->handler_claim ? config->handler_claim : "handler";
     const json_t *handler = json_object_get(c->claims, handler_claim);
     if (role) {
         *out_source = "claim";
-        return json_is_string(role) ? keep_claim(c, "role", role, &c->identity->role)
-                                    : refuse_claim(c, "role", "is no text");
+        return json_is_string(role) ? keep_claim(c, role_claim, role, &c->identity->role)
+                                    : refuse_claim(c, role_claim, "is no text");
     }
     if (config->handler_role && handler && holds_something(handler)) {
         *out_source = "handler";
         return keep_text(c->identity, config->handler_role, &c->identity->role);
+    }
+    if (config->nameless_role && c->identity->user.len == 0) {
+        *out_source = "nameless";
+        c->identity->user = PL_BYTES("/");
+        return keep_text(c->identity, config->nameless_role, &c->identity->role);
     }
     if (config->default_role) {
         *out_source = "default";
@@ -331,7 +337,7 @@ static enum pl_err read_attributes(
         const char *name;
         struct pl_bytes value;
     } own[] = {
-        {"user_id", identity->user},
+        {"user_id", strcmp(role_source, "nameless") == 0 ? PL_NO_BYTES : identity->user},
         {".key", pl_bytes_text(key->fingerprint)},
         {".role", pl_bytes_text(role_source)},
     };

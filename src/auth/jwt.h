@@ -38,6 +38,8 @@ struct pl_jwt_key_config {
     const char *file;
     const char *algorithm; /* "HS384" …; NULL: the key's own, of a secret HS256 */
     const char *kid;       /* NULL: the key's own, or none */
+    const char *env;       /* instead of file: the variable of the environment that holds the same,
+                              a secret to the last byte */
 };
 
 struct pl_jwt_config {
@@ -50,11 +52,17 @@ struct pl_jwt_config {
     uint64_t leeway_ms;        /* of exp, nbf and iat */
     bool requires_expiry;      /* a token without `exp` is refused */
     const char *user_claim;    /* whom it names; NULL: `user_id`, else `sub` */
+    const char *role_claim;    /* NULL: `role` */
     const char *handler_claim; /* NULL: `handler` */
     const char *handler_role;  /* role of a token without `role` whose handler claim holds
                                   something; NULL: none */
+    const char *nameless_role; /* role of a token without `role` that is no handler's and names no
+                                  user; NULL: as others. Its user is then called "/", which nobody's
+                                  {user_id} can be: it takes over no session of others */
     const char *default_role;  /* role of any other without `role`; NULL: refused, unless it has a
                                   `permissions` claim */
+    const char *user_name;     /* the user name that clients show their token with, where they show
+                                  one; others are refused. NULL: any that is not in the users file */
 };
 
 struct pl_jwt_keys;
@@ -76,11 +84,11 @@ bool pl_jwt_looks_like(struct pl_bytes token);
  * Checks a token and fills identity, which nobody else sees yet, from its claims (all but the
  * rights: those are pl_roles_apply's):
  *
- *     user        the user claim: a text, or an integer up to 2^53 in decimal
- *     role        `role`, else handler_role, else default_role
- *     attributes  claims that are texts, integers or booleans, as text, if their name is of
- *                 [A-Za-z0-9_-] and their value is not over 256 bytes; `user_id` is always the
- *                 user; the lists `permissions`, `allowed_subjects`, `deny_subjects` as JSON; and
+ *     user        the user claim: a text, or an integer up to 2^53 in decimal, however it is
+ * written role        `role`, else handler_role, nameless_role or default_role attributes  claims
+ * that are texts, integers or booleans, as text, if their name is of [A-Za-z0-9_-] and their value
+ * is not over 256 bytes; `user_id` is always the user; the lists `permissions`, `allowed_subjects`,
+ * `deny_subjects` as JSON; and
  *                 `.key`, the fingerprint of the key that the signature was made with
  *     token_id, issued_unix_ms, expires_unix_ms
  *

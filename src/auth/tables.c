@@ -76,6 +76,8 @@ static enum pl_err load_keys(
     if (err == PL_OK)
         err = check_role(tables, "handler_role", config->handler_role, diag);
     if (err == PL_OK)
+        err = check_role(tables, "nameless_role", config->nameless_role, diag);
+    if (err == PL_OK)
         err = check_role(tables, "default_role", config->default_role, diag);
     if (err != PL_OK)
         return err;
@@ -87,9 +89,12 @@ static enum pl_err load_keys(
         const char *from, **to;
     } texts[] = {
         {config->user_claim, &tables->jwt.user_claim},
+        {config->role_claim, &tables->jwt.role_claim},
         {config->handler_claim, &tables->jwt.handler_claim},
         {config->handler_role, &tables->jwt.handler_role},
+        {config->nameless_role, &tables->jwt.nameless_role},
         {config->default_role, &tables->jwt.default_role},
+        {config->user_name, &tables->jwt.user_name},
     };
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]) && err == PL_OK; i++)
         err = copy_text(tables, texts[i].from, texts[i].to);
@@ -501,6 +506,8 @@ static enum pl_err fill_again(const struct pl_auth_tables *tables, const struct 
     bool is_token = pl_identity_attribute(now, ".key").len;
     if (is_token && pl_bytes_equal(source, PL_BYTES("handler")))
         role = pl_bytes_text(tables->jwt.handler_role);
+    else if (is_token && pl_bytes_equal(source, PL_BYTES("nameless")))
+        role = pl_bytes_text(tables->jwt.nameless_role);
     else if (is_token && !pl_bytes_equal(source, PL_BYTES("claim")))
         role = pl_bytes_text(tables->jwt.default_role);
     struct pl_attribute *attributes;

@@ -412,6 +412,21 @@ static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
     return err;
 }
 
+/* Each of auth.jwt.keys comes from one place. */
+static enum pl_err check_keys(struct checker *c, const struct pl_node *root)
+{
+    const struct pl_node *list = entry(entry(entry(root, "auth"), "jwt"), "keys");
+    c->item = list ? list->first : NULL;
+    for (uint32_t i = 0; i < c->config->auth.jwt.keys.count; i++) {
+        const struct pl_config_jwt_key *key = &c->config->auth.jwt.keys.items[i];
+        snprintf(c->where, sizeof c->where, "auth.jwt.keys[%u]", i);
+        if (!key->file[0] == !key->env[0])
+            return refuse(c, key->env[0] ? "env" : "file", "expected either file or env");
+        c->item = c->item ? c->item->next : NULL;
+    }
+    return PL_OK;
+}
+
 /* Keys of one section that need each other; item: the section's node. */
 static enum pl_err check_section(struct checker *c, const struct pl_node *root, const char *name)
 {
@@ -445,6 +460,8 @@ enum pl_err pl_config_check(
         err = check_section(&c, root, sections[i]);
     if (!err)
         err = check_acme(&c, root);
+    if (!err)
+        err = check_keys(&c, root);
     if (!err)
         err = check_listeners(&c, root);
     return err ? err : check_realms(&c, root);

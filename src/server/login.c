@@ -357,8 +357,10 @@ static enum pl_err add_jwt(
         return PL_NO_MEMORY;
     for (uint32_t i = 0; i < count; i++) {
         const struct pl_config_jwt_key *key = &jwt->keys.items[i];
-        keys[i] = (struct pl_jwt_key_config){
-            .file = key->file, .algorithm = or_null(key->algorithm), .kid = or_null(key->kid)};
+        keys[i] = (struct pl_jwt_key_config){.file = or_null(key->file),
+            .env = or_null(key->env),
+            .algorithm = or_null(key->algorithm),
+            .kid = or_null(key->kid)};
     }
     *out = (struct pl_jwt_config){
         .keys = keys,
@@ -368,9 +370,12 @@ static enum pl_err add_jwt(
         .leeway_ms = jwt->leeway_ms,
         .requires_expiry = jwt->require_expiry,
         .user_claim = or_null(jwt->user_claim),
+        .role_claim = or_null(jwt->role_claim),
         .handler_claim = or_null(jwt->handler_claim),
         .handler_role = or_null(jwt->handler_role),
+        .nameless_role = or_null(jwt->nameless_role),
         .default_role = or_null(jwt->default_role),
+        .user_name = or_null(jwt->user_name),
     };
     return PL_OK;
 }

@@ -263,9 +263,9 @@ static uint8_t refusal_of(enum pl_err err)
 {
     switch (err) {
     case PL_BAD_LOGIN:
+    case PL_EXPIRED:
         return MQTT_BAD_USER_OR_PASSWORD;
     case PL_DENIED:
-    case PL_EXPIRED:
     case PL_REVOKED:
         return MQTT_NOT_AUTHORIZED;
     case PL_LIMIT:

@@ -104,7 +104,7 @@ def mqtt_refuses_a_login_with_its_return_codes(server):
     _refused(lambda: MqttJs(url, username="nobody", password=PASSWORD), 4, 5)
     _refused(lambda: MqttJs(url, username="JWT", password=token("0" * 32, sub="x")), 4, 5)
     _refused(lambda: MqttJs(url, protocolVersion=5, username="JWT",
-                            password=token(sub="x", role="device", lasts=-1)), 0x87)
+                            password=token(sub="x", role="device", lasts=-1)), 0x86)
     _refused(lambda: Paho(server.address("mqtt"), username="bob", password="wrong"), 4, 5)
     try:
         mosquitto_pub(server.address("mqtt"), "x", "1", arguments=["-u", "bob", "-P", "wrong"])

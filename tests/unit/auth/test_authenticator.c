@@ -290,6 +290,27 @@ TEST(a_token_comes_as_token_or_as_password)
     pl_auth_free(auth);
 }
 
+TEST(a_token_is_shown_with_the_configured_user_name_or_with_none)
+{
+    struct pl_auth_config config = config_of(false, true);
+    config.jwt.user_name = "JWT";
+    config.jwt.default_role = "device";
+    struct pl_auth *auth = auth_of(&config);
+    const char *token = token_with("{\"user_id\":12}");
+    static const char other[] = "not authorized: expected the user name auth.jwt.user_name";
+    CHECK_STR(outcome_of(auth, "JWT", token, NULL), "ok 12/device/jwt");
+    CHECK_STR(outcome_of(auth, NULL, NULL, token), "ok 12/device/jwt");
+    CHECK_STR(outcome_of(auth, "jwt", token, NULL), other);
+    CHECK_STR(outcome_of(auth, "", token, NULL), other);
+    CHECK_STR(outcome_of(auth, NULL, token, NULL), other);
+    CHECK_STR(outcome_of(auth, "bob", NULL, NULL), other);
+    CHECK_STR(outcome_of(auth, "JWT", NULL, NULL), "login refused: expected a token");
+    CHECK_STR(outcome_of(auth, "JWT", "secret", NULL), "login refused: expected a token");
+    CHECK_STR(outcome_of(auth, NULL, NULL, NULL),
+        "not authorized: nothing shown, and anonymous is not allowed");
+    pl_auth_free(auth);
+}
+
 TEST(nothing_shown_is_anonymous_where_it_is_allowed)
 {
     struct pl_auth_config config = config_of(true, true);

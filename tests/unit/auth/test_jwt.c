@@ -12,7 +12,7 @@ static struct pl_diag diag;
 static enum pl_err load(
     const char *file, const char *algorithm, const char *kid, struct pl_jwt_keys **out)
 {
-    struct pl_jwt_key_config key = {file, algorithm, kid};
+    struct pl_jwt_key_config key = {.file = file, .algorithm = algorithm, .kid = kid};
     struct pl_jwt_config config = {.keys = &key, .key_count = 1};
     diag = (struct pl_diag){0};
     return pl_jwt_keys_load(&config, &diag, out);
@@ -84,7 +84,8 @@ TEST(each_algorithm_signs_and_verifies_with_keys_of_its_own)
     struct pl_jwt_keys *keys[COUNT];
     char *tokens[COUNT];
     for (int i = 0; i < COUNT; i++) {
-        struct pl_jwt_key_config key = {file_path(rows[i].private_key), rows[i].algorithm, NULL};
+        struct pl_jwt_key_config key = {
+            .file = file_path(rows[i].private_key), .algorithm = rows[i].algorithm};
         REQUIRE(
             pl_jwt_sign(&key, "{\"sub\":\"bob\",\"role\":\"device\"}", &diag, &tokens[i]) == PL_OK);
         REQUIRE(load(file_path(rows[i].public_key), rows[i].algorithm, NULL, &keys[i]) == PL_OK);
@@ -113,7 +114,7 @@ TEST(es256_numbers_keep_their_leading_zeros)
     struct pl_jwt_keys *keys;
     token_make_keys("p256", GNUTLS_PK_ECDSA, GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1));
     REQUIRE(load(file_path("p256.pub"), NULL, NULL, &keys) == PL_OK);
-    struct pl_jwt_key_config key = {file_path("p256.key"), NULL, NULL};
+    struct pl_jwt_key_config key = {.file = file_path("p256.key")};
     /* In 600 signatures there are some with a short r or s. */
     for (int i = 0; i < 600; i++) {
         char claims[32], *token = NULL;
@@ -446,7 +447,11 @@ TEST(a_user_is_a_text_or_an_integer_as_javascript_prints_it)
         {"{\"user_id\":\"68946\",\"sub\":\"x\"}", "68946"},
         {"{\"sub\":\"x\"}", "x"},
         {"{}", ""},
+        {"{\"user_id\":17.0}", "17"},
+        {"{\"user_id\":1e3}", "1000"},
+        {"{\"user_id\":-0.0}", "0"},
         {"{\"user_id\":1.5}", NULL},
+        {"{\"user_id\":1e300}", NULL},
         {"{\"user_id\":null,\"sub\":\"x\"}", NULL},
         {"{\"user_id\":true}", NULL},
         {"{\"user_id\":{}}", NULL},
@@ -506,6 +511,56 @@ TEST(a_role_is_the_tokens_or_the_handlers_or_the_default)
         pl_identity_unref(identity);
     }
     pl_jwt_keys_free(keys);
+}
+
+TEST(a_token_without_role_user_and_handler_may_have_a_role_of_its_own)
+{
+    struct pl_jwt_keys *keys = load_secret();
+    struct pl_jwt_config config = {.role_claim = "as",
+        .handler_role = "handler",
+        .nameless_role = "nameless",
+        .default_role = "device"};
+    static const struct {
+        const char *claims, *user, *role;
+    } rows[] = {
+        {"{\"iat\":1}", "/", "nameless"},
+        {"{\"role\":\"of another\"}", "/", "nameless"},
+        {"{\"handler\":{\"name\":\"h\"}}", "", "handler"},
+        {"{\"as\":\"admin\"}", "", "admin"},
+        {"{\"user_id\":7}", "7", "device"},
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct pl_identity *identity;
+        REQUIRE(verify(keys, &config, token_with(rows[i].claims), NOW_MS, &identity) == PL_OK);
+        CHECK(pl_bytes_equal(identity->user, pl_bytes_text(rows[i].user)));
+        CHECK(pl_bytes_equal(identity->role, pl_bytes_text(rows[i].role)));
+        CHECK_EQ(pl_identity_attribute(identity, "user_id").len, i == 4 ? 1 : 0);
+        pl_identity_unref(identity);
+    }
+    pl_jwt_keys_free(keys);
+}
+
+TEST(a_key_comes_from_the_environment_as_it_stands)
+{
+    struct pl_jwt_key_config key = {.env = "PARLEY_TEST_KEY"};
+    struct pl_jwt_config config = {.keys = &key, .key_count = 1};
+    struct pl_jwt_keys *keys;
+    unsetenv(key.env);
+    CHECK_EQ(pl_jwt_keys_load(&config, &diag, &keys), PL_CONFIG);
+    CHECK(strstr(diag.text, key.env));
+    setenv(key.env, "short", 1);
+    CHECK_EQ(pl_jwt_keys_load(&config, &diag, &keys), PL_CONFIG);
+    CHECK(strstr(diag.text, key.env) && !strstr(diag.text, "short\""));
+    setenv(key.env, TOKEN_SECRET, 1);
+    REQUIRE(pl_jwt_keys_load(&config, &diag, &keys) == PL_OK);
+    CHECK_EQ(verify(keys, &config, token_with("{\"sub\":\"bob\"}"), NOW_MS, NULL), PL_OK);
+    pl_jwt_keys_free(keys);
+    /* A line end is part of it: programs that sign with the variable do not strip one. */
+    setenv(key.env, TOKEN_SECRET "\n", 1);
+    REQUIRE(pl_jwt_keys_load(&config, &diag, &keys) == PL_OK);
+    CHECK_EQ(verify(keys, &config, token_with("{\"sub\":\"bob\"}"), NOW_MS, NULL), PL_BAD_LOGIN);
+    pl_jwt_keys_free(keys);
+    unsetenv(key.env);
 }
 
 TEST(many_claims_crowd_out_none_that_narrows)
@@ -643,7 +698,7 @@ TEST(a_private_jwk_signs_what_its_public_one_verifies)
     static const char private_jwk[] =
         "{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"k1\",\"x\":\"" P256_X "\",\"y\":\"" P256_Y
         "\",\"d\":\"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI\"}";
-    struct pl_jwt_key_config key = {file_write("private", private_jwk), NULL, NULL};
+    struct pl_jwt_key_config key = {.file = file_write("private", private_jwk)};
     char *token, *header, *claims;
     REQUIRE(pl_jwt_sign(&key, "{\"sub\":\"bob\"}", &diag, &token) == PL_OK);
     struct pl_jwt_keys *keys;
