@@ -196,8 +196,11 @@ static enum pl_err keep_name(
         double number = json_number_value(value);
         if (!(fabs(number) <= integer_max) || floor(number) != number)
             return PL_MALFORMED;
+        long long integer = json_is_integer(value) ? json_integer_value(value) : (long long)number;
+        if (integer > (long long)integer_max || integer < -(long long)integer_max)
+            return PL_MALFORMED; /* rounded to it */
         char text[INTEGER_TEXT_MAX];
-        int len = snprintf(text, sizeof(text), "%lld", (long long)number);
+        int len = snprintf(text, sizeof(text), "%lld", integer);
         return keep(identity, text, (size_t)len, out);
     }
     size_t len = json_is_string(value) ? json_string_length(value) : 0;

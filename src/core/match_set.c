@@ -87,6 +87,34 @@ static void prefetch_pattern(const struct pl_pattern *p)
     __builtin_prefetch((const char *)p + 64);
 }
 
+/* The session's target among the first `count` that shares its copies with another. */
+static struct pl_found *sharing(
+    const struct pl_set_builder *b, uint32_t count, const struct pl_session *session)
+{
+    struct pl_found *it = session->match_at < count ? &b->targets[session->match_at] : NULL;
+    return it && it->sub->session == session && it->sub->flags & PL_SUB_ONCE ? it : NULL;
+}
+
+/* One target of each session for all that want one copy together. */
+static void merge_copies(struct pl_set_builder *b)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < b->target_count; i++) {
+        struct pl_subscription *sub = b->targets[i].sub;
+        bool is_once = sub->flags & PL_SUB_ONCE;
+        struct pl_found *other = is_once ? sharing(b, count, sub->session) : NULL;
+        if (other) {
+            if (sub->qos > other->sub->qos)
+                *other = b->targets[i];
+            continue;
+        }
+        if (is_once)
+            sub->session->match_at = count;
+        b->targets[count++] = b->targets[i];
+    }
+    b->target_count = count;
+}
+
 static enum pl_err collect(struct pl_set_builder *b, const struct pl_places *places,
     struct pl_bytes subject, bool is_logged)
 {
@@ -118,6 +146,8 @@ static enum pl_err collect(struct pl_set_builder *b, const struct pl_places *pla
             }
         }
     }
+    if (places->count > 1 && b->target_count > 1)
+        merge_copies(b);
     /* Apart from the first look, so that the sessions are fetched side by side. */
     for (uint32_t i = 0; i < b->target_count; i++)
         b->targets[i].major = (uintptr_t)b->targets[i].sub->session->ops;

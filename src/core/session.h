@@ -187,6 +187,7 @@ struct pl_session {
     /* Compilers read neighbours at once, so what the lock guards and what the reactor owns stand in
      * words apart. */
     uint32_t sub_count;                /* under the lock */
+    uint32_t match_at;                 /* the matcher's while it makes a set; under the lock */
     uint32_t callee_count, open_calls; /* under the lock */
     uint32_t claims;                   /* how often it was resumed; under the lock */
     uint32_t identities;               /* counts changes of identity; its reactor, under the lock */

@@ -31,6 +31,8 @@ enum pl_subscription_flags {
     PL_SUB_QUEUE_BY_NAME = 2, /* its queue group is one slot for all patterns (NATS) */
     PL_SUB_CAN_REPLY = 4,     /* whoever stands behind it can answer a request */
     PL_SUB_NOTES = 8,         /* its replay has notes too */
+    PL_SUB_ONCE = 16,         /* of its session's that match a live message and have this flag, one
+                                 is delivered to: of the highest qos. Not with a queue group */
 };
 
 struct pl_subscription {

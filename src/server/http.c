@@ -116,7 +116,8 @@ static const struct pl_protocol *by_path(const struct pl_port *port, struct pl_b
 {
     const struct pl_text_pairs *paths = &port->config->websocket_paths;
     for (uint32_t i = 0; i < paths->count; i++) {
-        if (!pl_bytes_equal(pl_bytes_text(paths->items[i].key), path))
+        if (!pl_bytes_equal(pl_bytes_text(paths->items[i].key), path) &&
+            strcmp(paths->items[i].key, "/*") != 0)
             continue;
         for (const struct pl_protocol *const *p = port->protocols; *p; p++) {
             if (strcmp((*p)->name, paths->items[i].value) == 0)

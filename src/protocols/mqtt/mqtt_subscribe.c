@@ -240,6 +240,9 @@ static struct mqtt_subscription *new_subscription(struct mqtt_link *l,
         sub->core.flags |= PL_SUB_NO_LOCAL;
     if (pl_mqtt_is_5(l))
         sub->core.flags |= PL_SUB_CAN_REPLY;
+    /* What tells its copies apart gets its own (MQTT 5.0, section 3.3.4). */
+    if (!wish->has_options && !wish->subscription_id && !filter->no_local)
+        sub->core.flags |= PL_SUB_ONCE;
     return sub;
 }
 

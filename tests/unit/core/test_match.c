@@ -301,6 +301,44 @@ TEST(no_local_is_told)
     end();
 }
 
+TEST(a_session_that_wants_one_copy_gets_it_by_its_highest_qos)
+{
+    begin();
+    static const struct {
+        const char *pattern;
+        uint8_t qos, flags;
+        bool is_of_b;
+    } rows[] = {
+        {"+.x", 1, PL_SUB_ONCE, false}, /* a strange name, no wildcard */
+        {"a.*", 0, PL_SUB_ONCE, false},
+        {"a.>", 2, PL_SUB_ONCE, false},
+        {"a.x", 1, PL_SUB_ONCE, false},
+        {"a.#", 0, 0, false},
+        {"*.x", 1, PL_SUB_ONCE, true},
+        {">", 1, PL_SUB_ONCE, true},
+        {"a.x", 0, 0, true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct pl_subscription *s = prepare(rows[i].pattern);
+        s->qos = rows[i].qos;
+        s->flags = rows[i].flags;
+        s->session = rows[i].is_of_b ? &session_b : &session_a;
+        s->form = 1 + rows[i].qos;
+        CHECK_EQ(pl_matcher_add(matcher, s), PL_OK);
+    }
+    struct pl_match *m = match("a.x");
+    CHECK_EQ(m->target_count, 4);
+    CHECK(targets(m, &subs[2]) && targets(m, &subs[4]) && targets(m, &subs[7]));
+    CHECK(targets(m, &subs[5]) != targets(m, &subs[6]));
+    m = match("a.y");
+    CHECK_EQ(m->target_count, 3);
+    CHECK(targets(m, &subs[2]) && targets(m, &subs[4]) && targets(m, &subs[6]));
+    pl_matcher_remove(matcher, &subs[2]);
+    m = match("a.y");
+    CHECK(m->target_count == 3 && targets(m, &subs[1]));
+    end();
+}
+
 TEST(answers_stay_until_something_that_they_depend_on_changes)
 {
     begin();
