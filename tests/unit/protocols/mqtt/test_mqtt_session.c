@@ -706,7 +706,7 @@ TEST(refused_logins_are_told_in_the_words_of_their_version)
     } cases[] = {
         {PL_BAD_LOGIN, "20 02 00 04", "20 (00 86 (1f <'login refused'>))"},
         {PL_DENIED, "20 02 00 05", "20 (00 87 (1f <'not authorized'>))"},
-        {PL_EXPIRED, "20 02 00 05", "20 (00 87 (1f <'the login has expired'>))"},
+        {PL_EXPIRED, "20 02 00 04", "20 (00 86 (1f <'the login has expired'>))"},
         {PL_LIMIT, "20 02 00 03", "20 (00 97 (1f <'a limit is reached'>))"},
         {PL_TIMEOUT, "20 02 00 03", "20 (00 88 (1f <'timed out'>))"},
     };
