@@ -11,15 +11,14 @@
 #define PL_NET_RATE_H
 
 #include "base/map.h"
+#include "base/recent.h"
 
 enum { PL_RATE_ADDRESSES_MAX = 65536 };
-
-struct pl_rate_bucket;
 
 struct pl_rate {
     uint32_t per_minute; /* 0: no limit */
     struct pl_map map;
-    struct pl_rate_bucket *oldest, *newest; /* by their last try */
+    struct pl_recent recent;
 };
 
 void pl_rate_init(struct pl_rate *rate, uint32_t per_minute, uint64_t seed);

@@ -461,6 +461,8 @@ static void on_timer(struct pl_conn *conn, uint64_t now_ms)
 static void on_drained(struct pl_conn *conn)
 {
     struct pl_connection *c = pl_conn_owner(conn);
+    if (c->answer && c->answer->ops && c->answer->ops->drained)
+        c->answer->ops->drained(c->answer);
     if (c->has_link && link_of(c)->session)
         pl_session_drained(link_of(c)->session);
 }
@@ -491,8 +493,12 @@ static void on_close(struct pl_conn *conn, enum pl_err why, const struct pl_diag
     struct pl_shard *shard = pl_conn_shard(conn);
     pl_count(&shard->worker->counters.connections_closed, 1);
     log_close(c, shard, why, diag);
-    if (c->answer)
-        c->answer->conn = NULL;
+    if (c->answer) {
+        struct pl_answer *answer = c->answer;
+        answer->conn = NULL;
+        if (answer->ops && answer->ops->gone)
+            answer->ops->gone(answer);
+    }
     if (c->is_stalled)
         shard->stalled--;
     c->hold = pl_user_hold_free(c->hold);

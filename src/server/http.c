@@ -1,7 +1,7 @@
 /*
  * HTTP on shared ports and on the admin listener: WebSocket upgrades, and small answers.
  *
- *     shared   upgrades, /healthz, /readyz
+ *     shared   upgrades, /healthz, /readyz, pages (site.c)
  *     admin    /healthz, /readyz, /metrics, /connections, /subscriptions
  *
  * Browsers (DESIGN section 5): a right that comes by itself, such as anonymous' or simply reaching
@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "net/upgrade.h"
 #include "server/longpoll.h"
+#include "server/site.h"
 #include "server/state.h"
 
 static const char text_type[] = "text/plain; charset=utf-8";
@@ -55,7 +56,8 @@ static bool is_host_fine(const struct pl_place *place, const struct pl_http_requ
         return false;
     const struct pl_text_list *hosts =
         place->port ? &place->port->config->hosts : &place->server->config->admin.hosts;
-    return pl_http_is_loopback(authority.host) || list_has(hosts, authority.host);
+    return pl_http_is_loopback(authority.host) || list_has(hosts, authority.host) ||
+           pl_web_has_host(place, authority.host);
 }
 
 static bool is_origin_fine(const struct pl_place *place, const struct pl_http_request *request)
@@ -238,25 +240,35 @@ static const struct {
     {"/", false, answer_index},
 };
 
+typedef void answer_fn(struct pl_conn *conn, const struct pl_http_request *request);
+
+static answer_fn *find_route(const struct pl_place *place, struct pl_bytes path)
+{
+    if (place->port && !place->port->config->websocket)
+        return NULL;
+    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
+        if (pl_bytes_equal(pl_bytes_text(routes[i].path), path) &&
+            (!place->port || routes[i].on_shared))
+            return routes[i].answer;
+    }
+    return NULL;
+}
+
 static void serve_small(
     struct pl_conn *conn, const struct pl_place *place, const struct pl_http_request *request)
 {
+    answer_fn *answer = find_route(place, request->path);
     if (!is_host_fine(place, request) || !is_origin_fine(place, request)) {
         refuse(conn, request, 403, "not for this Origin or Host");
         return;
     }
-    for (size_t i = 0; i < sizeof routes / sizeof routes[0]; i++) {
-        if (!pl_bytes_equal(pl_bytes_text(routes[i].path), request->path) ||
-            (place->port && !routes[i].on_shared))
-            continue;
-        if (!pl_bytes_equal(request->method, PL_BYTES("GET")) &&
-            !pl_bytes_equal(request->method, PL_BYTES("HEAD")))
-            refuse(conn, request, 405, "GET and HEAD are answered");
-        else
-            routes[i].answer(conn, request);
-        return;
-    }
-    refuse(conn, request, 404, "there is nothing at this path");
+    if (!answer)
+        refuse(conn, request, 404, "there is nothing at this path");
+    else if (!pl_bytes_equal(request->method, PL_BYTES("GET")) &&
+             !pl_bytes_equal(request->method, PL_BYTES("HEAD")))
+        refuse(conn, request, 405, "GET and HEAD are answered");
+    else
+        answer(conn, request);
 }
 
 /* The same as serve_one, for a request with a body. */
@@ -302,7 +314,7 @@ static bool serve_one(
         return false;
     }
     *out_used = request.head_len;
-    if (place->port && pl_upgrade_is_asked(&request)) {
+    if (place->port && place->port->config->websocket && pl_upgrade_is_asked(&request)) {
         serve_upgrade(conn, place, &request, pl_bytes_from(in, request.head_len));
         return false;
     }
@@ -311,12 +323,11 @@ static bool serve_one(
     /* We answer nothing else that has a body: what follows the head is not read as a request. */
     if (request.content_length || request.is_chunked)
         request.keeps_alive = false;
-    serve_small(conn, place, &request);
-    if (!pl_conn_is_open(conn))
-        return false;
     pl_conn_set_timer(conn,
         pl_reactor_now_ms(pl_conn_reactor(conn)) + place->server->config->client.ping_interval_ms);
-    return !pl_connection_has_answer(conn);
+    if (find_route(place, request.path) || !pl_web_serve(conn, place, &request))
+        serve_small(conn, place, &request);
+    return pl_conn_is_open(conn) && !pl_connection_has_answer(conn);
 }
 
 enum pl_err pl_http_serve(

@@ -380,6 +380,18 @@ uint16_t pl_ports_number(const struct pl_server *server, const char *name)
     return 0;
 }
 
+uint16_t pl_ports_https(const struct pl_server *server)
+{
+    if (server->config->web.https_port)
+        return server->config->web.https_port;
+    for (uint32_t i = 0; i < server->port_count; i++) {
+        const struct pl_port *port = &server->ports[i];
+        if (port->config->web && port->config->tls != PL_TLS_OFF && port->place_count)
+            return pl_listener_port(port->places[0].listener);
+    }
+    return 0;
+}
+
 void pl_ports_free(struct pl_server *server)
 {
     for (uint32_t i = 0; i < server->port_count; i++) {

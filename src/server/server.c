@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "server/notify.h"
+#include "server/site.h"
 #include "server/state.h"
 
 enum { POLL_MS = 20, CLOSE_MS = 6000, LEAVE_MS = 2000, REVIEW_AGAIN_MS = 6000 };
@@ -188,6 +189,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         err = open_realms(server);
     if (!err)
         err = open_auth(server, diag);
+    if (!err)
+        err = pl_web_open(server, &server->web, diag);
     if (!err)
         err = pl_ports_open(server, diag);
     if (!err)
@@ -399,8 +402,10 @@ static void close_all(struct pl_server *server, bool is_running)
         may_free = wait_until(server, have_all_left, LEAVE_MS, server->is_embedded ? NULL : &hurry);
     }
     server->auth = pl_auth_free(server->auth);
+    pl_web_end(server->web);
     pl_shards_stop(server);
     pl_ports_free(server);
+    server->web = pl_web_free(server->web);
     if (!may_free)
         /* What they hold goes with the process. */
         pl_log(PL_LOG_WARN, "sessions_left", NULL);

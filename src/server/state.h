@@ -6,6 +6,7 @@
  * answers login.c       hooks.login → auth               admin.c       /metrics, /connections, …
  *     sys.c         $SYS                             ready.c       /readyz
  *     longpoll.c    WAMP by requests                 certificates.c  files, ACME
+ *     site.c        pages
  *
  *     main thread   signals, reload; owns the server
  *     shard         a reactor's thread: a worker and its connections
@@ -116,6 +117,7 @@ struct pl_server {
     uint32_t realm_count;
     struct pl_auth *auth;
     struct pl_gate *gate;
+    struct pl_web *web;                /* NULL: no pages */
     struct pl_tls_store *certificates; /* what listeners without their own one show */
     struct pl_tls_server *tls;         /* these; NULL: nobody wants them */
     struct pl_tls_server **own_tls;    /* by port; NULL: it has none of its own */
@@ -174,12 +176,19 @@ bool pl_connection_has_answer(struct pl_conn *conn);
 PL_MUST_USE enum pl_err pl_http_serve(
     struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used);
 
+/* What an answer in parts is told, on its shard. */
+struct pl_answer_ops {
+    void (*drained)(struct pl_answer *answer); /* see pl_conn_ops.on_drained; or NULL */
+    void (*gone)(struct pl_answer *answer);    /* conn has just been forgotten; may be NULL */
+};
+
 /*
  * An answer that comes later, from other threads. Owned by whoever works on it, and given to
  * pl_answer_send, on any thread, exactly once. The connection only knows it, to say that it is
  * gone.
  */
 struct pl_answer {
+    const struct pl_answer_ops *ops; /* NULL: it has none */
     struct pl_post post;
     struct pl_shard *shard;
     struct pl_conn *conn; /* NULL: it is gone; the shard's */
@@ -283,6 +292,8 @@ void pl_ports_start(struct pl_server *server);
 void pl_ports_stop(struct pl_server *server);
 /* Of sessions of this process; NULL: there is none. */
 struct pl_listener *pl_ports_local(const struct pl_server *server);
+/* Where HTTPS has pages: as the configuration says, or the first such port; 0: nowhere. */
+uint16_t pl_ports_https(const struct pl_server *server);
 /* The port of a listener; 0: none. */
 uint16_t pl_ports_number(const struct pl_server *server, const char *name);
 void pl_ports_free(struct pl_server *server);
