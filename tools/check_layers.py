@@ -14,7 +14,7 @@ BELOW_CORE = {"base", "codec"}
 BELOW_PROTOCOLS = BELOW_CORE | {"core"}
 BELOW_ENGINES = BELOW_PROTOCOLS | {"net"}
 BELOW_SERVER = BELOW_ENGINES | {
-    "acme", "auth", "engines", "protocols", "store", "triggers", "web"}
+    "acme", "auth", "engines", "peers", "protocols", "store", "triggers", "web"}
 
 # Folder → the other folders that its files may include from.
 FLOORS = {
@@ -30,6 +30,7 @@ FLOORS = {
     "web": BELOW_ENGINES,
     "acme": BELOW_ENGINES,
     "client": BELOW_CORE | {"net"},
+    "peers": BELOW_ENGINES | {"client"},
     "server": BELOW_SERVER,
     "embed": BELOW_SERVER | {"server", "client"},
     "cli": BELOW_SERVER | {"server", "client"},

@@ -117,6 +117,11 @@ struct pl_config_wamp {
 #include "server/config.def"
 };
 
+struct pl_config_mles {
+#define PL_MLES PL_MEMBER
+#include "server/config.def"
+};
+
 struct pl_config_calls {
 #define PL_CALLS PL_MEMBER
 #include "server/config.def"
@@ -196,6 +201,7 @@ struct pl_config {
     struct pl_config_client client;
     struct pl_config_mqtt mqtt;
     struct pl_config_wamp wamp;
+    struct pl_config_mles mles;
     struct pl_config_calls calls;
     struct pl_config_drain drain;
     struct pl_config_web web;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "core/pattern.h"
+#include "peers/peers.h"
 #include "server/config_table.h"
 #include "server/registry.h"
 
@@ -316,12 +317,14 @@ static enum pl_err check_realms(struct checker *c, const struct pl_node *root)
     return err;
 }
 
+static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
+
 /* A name of folders and of hosts. */
 static bool is_domain(const char *name)
 {
     size_t len = strlen(name);
     return len && name[0] != '.' && name[0] != '-' && name[len - 1] != '.' && !strstr(name, "..") &&
-           !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_")];
+           !name[strspn(name, letters)];
 }
 
 static enum pl_err check_web(struct checker *c, const struct pl_config_web *web)
@@ -360,6 +363,25 @@ static bool is_dns_name(const char *name)
             return false;
     }
     return label > 0 && name[strlen(name) - 1] != '-' && !is_address(name);
+}
+
+static enum pl_err check_peers(struct checker *c, const struct pl_config_mles *mles)
+{
+    char host[PL_PEER_HOST_MAX];
+    if (mles->peers.count > PL_PEERS_MAX)
+        return refuse(c, "peers", "expected at most %d", PL_PEERS_MAX);
+    for (uint32_t i = 0; i < mles->peers.count; i++) {
+        if (!pl_peers_read_host(mles->peers.items[i], host))
+            return refuse(
+                c, "peers", "expected wss://host:port, found %.60s", mles->peers.items[i]);
+        if (mles->peer_insecure && !pl_config_is_loopback(host))
+            return refuse(c, "peer_insecure", "%.60s is not loopback", mles->peers.items[i]);
+    }
+    if (mles->peer_name[strspn(mles->peer_name, letters)])
+        return refuse(c, "peer_name", "expected letters, digits and . - _");
+    if (mles->peer_retry_max_ms < mles->peer_retry_ms)
+        return refuse(c, "peer_retry_max", "is less than peer_retry");
+    return PL_OK;
 }
 
 static enum pl_err check_domains(
@@ -445,6 +467,8 @@ static enum pl_err check_section(struct checker *c, const struct pl_node *root, 
         return refuse(c, "anonymous", "there is no role %.60s", config->auth.anonymous);
     if (strcmp(name, "web") == 0)
         return check_web(c, &config->web);
+    if (strcmp(name, "mles") == 0)
+        return check_peers(c, &config->mles);
     if (strcmp(name, "admin") == 0 && config->admin.enabled)
         return check_addresses(c, &config->admin.address);
     return PL_OK;
@@ -453,7 +477,8 @@ static enum pl_err check_section(struct checker *c, const struct pl_node *root, 
 enum pl_err pl_config_check(
     struct pl_config *config, const struct pl_node *root, struct pl_diag *diag)
 {
-    static const char *const sections[] = {"tls", "drain", "limits", "auth", "web", "admin"};
+    static const char *const sections[] = {
+        "tls", "drain", "limits", "auth", "web", "mles", "admin"};
     struct checker c = {.config = config, .diag = diag, .item = root};
     enum pl_err err = check_client(&c, &config->client);
     for (size_t i = 0; i < sizeof sections / sizeof sections[0] && !err; i++)

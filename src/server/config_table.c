@@ -108,6 +108,13 @@ static const struct pl_config_key wamp_keys[] = {
 };
 SECTION(wamp_section, "wamp", pl_config_wamp, wamp_keys, "What is special to WAMP.");
 
+static const struct pl_config_key mles_keys[] = {
+#define PL_MLES(...) KEY(pl_config_mles, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(mles_section, "mles", pl_config_mles, mles_keys,
+    "What is special to Mles: channels, and the servers that share them.");
+
 static const struct pl_config_key calls_keys[] = {
 #define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
 #include "server/config.def"
@@ -203,6 +210,7 @@ static const struct pl_config_key root_keys[] = {
     NESTED(pl_config, listeners, ITEMS, listener_section)
     NESTED(pl_config, mqtt, SECTION, mqtt_section)
     NESTED(pl_config, wamp, SECTION, wamp_section)
+NESTED(pl_config, mles, SECTION, mles_section)
     NESTED(pl_config, web, SECTION, web_section)
     NESTED(pl_config, admin, SECTION, admin_section)
     NESTED(pl_config, calls, SECTION, calls_section)

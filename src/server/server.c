@@ -197,6 +197,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         err = pl_callers_open(server);
     if (!err)
         err = pl_metas_open(server);
+    if (!err)
+        err = pl_mles_open_peers(server, diag);
     return err ? err : pl_probe_open(server);
 }
 
@@ -394,6 +396,7 @@ static void drain(struct pl_server *server, const sigset_t *signals)
 static void close_all(struct pl_server *server, bool is_running)
 {
     bool may_free = true;
+    pl_mles_stop_peers(server);
     if (is_running) {
         pl_home_run(server, end_sessions);
         sigset_t hurry;
@@ -413,6 +416,7 @@ static void close_all(struct pl_server *server, bool is_running)
         pl_realm_free(server->realms[i]);
     if (may_free) {
         pl_metas_free(server);
+        pl_mles_free_peers(server);
         pl_callers_free(server);
         server->probe = pl_probe_free(server->probe);
         pl_shards_free(server);
@@ -475,6 +479,8 @@ int pl_server_run(const struct pl_server_options *options)
         err = pl_shards_start(server, &diag);
         is_running = !err;
     }
+    if (!err)
+        err = pl_mles_start_peers(server, &diag);
     if (!err)
         pl_ports_start(server);
     if (!err && options->ports_file)
@@ -539,6 +545,8 @@ enum pl_err pl_server_open(
         err = pl_shards_start(server, diag);
         is_running = !err;
     }
+    if (!err)
+        err = pl_mles_start_peers(server, diag);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         close_all(server, is_running);

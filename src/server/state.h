@@ -6,7 +6,7 @@
  * answers login.c       hooks.login → auth               admin.c       /metrics, /connections, …
  *     sys.c         $SYS                             ready.c       /readyz
  *     longpoll.c    WAMP by requests                 certificates.c  files, ACME
- *     site.c        pages
+ *     site.c        pages                            mles.c        links to other Mles servers
  *
  *     main thread   signals, reload; owns the server
  *     shard         a reactor's thread: a worker and its connections
@@ -38,6 +38,7 @@ enum {
 struct pl_server;
 struct pl_connection;
 struct pl_place;
+struct pl_peers;
 struct pl_probe;
 struct pl_sys;
 struct pl_user_hold;
@@ -128,6 +129,8 @@ struct pl_server {
     bool admin_is_skipped;
     struct pl_user_counts users;
     struct pl_probe *probe;        /* /readyz */
+    struct pl_peers *peers;        /* mles.c; NULL: none are configured */
+    char *peer_uid;                /* owned */
     struct pl_wamp_meta **metas;   /* owned array, one per realm; NULL: none */
     struct pl_wamp_asker **askers; /* the same */
     atomic_uint asking;            /* questions to dynamic authenticators without an answer */
@@ -229,6 +232,15 @@ bool pl_caller_has(const struct pl_server *server, const struct pl_realm *realm)
 /* Any thread: asks that of the realm, and tells auth what it says. */
 void pl_caller_ask(
     struct pl_server *server, const struct pl_realm *realm, struct pl_auth_question *question);
+
+/* mles.c: the links to other Mles servers, if there are some. They begin when the shards run, and
+ * end before the sessions. */
+PL_MUST_USE enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_diag *diag);
+PL_MUST_USE enum pl_err pl_mles_start_peers(struct pl_server *server, struct pl_diag *diag);
+void pl_mles_stop_peers(struct pl_server *server);
+void pl_mles_free_peers(struct pl_server *server);
+/* Borrowed from the configuration or the environment. False: there is none. */
+bool pl_mles_key(const struct pl_config *config, struct pl_bytes *out);
 
 /* sys.c. On the home shard, every second. */
 PL_MUST_USE struct pl_sys *pl_sys_new(void);
