@@ -7,6 +7,10 @@
 
 const struct pl_command pl_commands[] = {
     {"serve", pl_cmd_serve, "run the server", "--config --set --data --ports-file --help"},
+    {"mles", pl_cmd_mles, "run a chat server with web pages, with the options of Mles",
+        "--domains --wwwroot --email --cache --limit --filelimit --staging --port --redirect "
+        "--compression-cache --proxy --rate-limit --cert --key --directory --ca --redirect-port "
+        "--peer --data --set --ports-file --help"},
     {"check", pl_cmd_check, "look a configuration over, print the defaults",
         "--defaults --set --print-reference --print-metrics --help"},
     {"pub", pl_cmd_pub, "publish a message",

@@ -12,6 +12,7 @@ enum {
 };
 
 int pl_cmd_serve(int argc, char **argv);
+int pl_cmd_mles(int argc, char **argv);
 int pl_cmd_check(int argc, char **argv);
 int pl_cmd_pub(int argc, char **argv);
 int pl_cmd_sub(int argc, char **argv);

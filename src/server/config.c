@@ -473,7 +473,8 @@ enum pl_err pl_config_load(
     const struct pl_config_sources *sources, struct pl_config **out, struct pl_diag *diag)
 {
     if (sources->text)
-        return pl_config_parse(sources, "config", pl_bytes_text(sources->text), out, diag);
+        return pl_config_parse(
+            sources, sources->text_name, pl_bytes_text(sources->text), out, diag);
     const char *name = sources->file ? sources->file : builtin_file;
     struct pl_bytes text = PL_NO_BYTES;
     struct pl_shared *translated = NULL;

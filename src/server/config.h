@@ -232,6 +232,7 @@ struct pl_config {
 struct pl_config_sources {
     const char *file;                   /* NULL: none, the defaults */
     const char *text;                   /* instead of a file; NULL: none */
+    const char *text_name;              /* of that, in errors */
     const struct pl_nexus_flags *nexus; /* not NULL: file is nexusd's, see nexus.h */
     const char *const *environment;     /* "PARLEY_LOG_LEVEL=debug", …, NULL; NULL: none */
     const char *const *sets;            /* "log.level=debug" */

@@ -29,7 +29,9 @@ static enum pl_err load_config(
         .file = options->config_file,
         .nexus = options->nexus,
         .text = options->config_text,
-        .environment = options->config_text ? NULL : (const char *const *)environ,
+        .text_name = options->command ? options->command : "config",
+        .environment =
+            options->config_text && !options->command ? NULL : (const char *const *)environ,
         .sets = options->sets,
         .set_count = options->set_count,
     };

@@ -20,9 +20,11 @@ struct pl_server_options {
     uint32_t set_count;
     const struct pl_nexus_flags *nexus; /* not NULL: config_file is nexusd's, see nexus.h */
     const char *ports_file;             /* written when everything listens; NULL: not */
+    const char *command; /* whose options config_text stands for, as errors name it; variables of
+                            the environment count as with a file. NULL: none */
 
     /* Of a server inside a program. */
-    const char *config_text; /* instead of config_file: YAML; NULL: none */
+    const char *config_text; /* instead of config_file: YAML, borrowed; NULL: none */
     bool has_no_listeners;   /* those of the configuration are left out */
     bool needs_local_login;  /* sessions of this process have to log in, too */
 };
