@@ -10,7 +10,7 @@
 #include <gnutls/crypto.h>
 #include <sodium.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "auth/jwt_key.h"
 #include "base/alloc.h"
 #include "base/text.h"

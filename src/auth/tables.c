@@ -2,7 +2,7 @@
 
 #include <sodium.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "auth/proof.h"
 #include "base/alloc.h"
 #include "base/text.h"

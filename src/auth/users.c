@@ -2,7 +2,7 @@
 
 #include <sys/stat.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "auth/proof.h"
 #include "base/alloc.h"
 #include "base/arena.h"

@@ -13,7 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "auth/users.h"
 #include "base/alloc.h"
 

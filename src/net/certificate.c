@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "net/tls.h"
 
 enum { DAY = 86400, VALID_DAYS = 3650 };
@@ -23,28 +24,6 @@ static bool exists(const char *path)
 {
     struct stat about;
     return stat(path, &about) == 0;
-}
-
-/* Makes the folders above path. */
-static enum pl_err make_folders(const char *path, struct pl_diag *diag)
-{
-    char part[PATH_MAX];
-    size_t len = strlen(path);
-    if (len >= sizeof part) {
-        pl_diag_set(diag, 0, "the path is too long: %s", path);
-        return PL_CONFIG;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if (path[i] != '/')
-            continue;
-        memcpy(part, path, i);
-        part[i] = 0;
-        if (mkdir(part, 0700) != 0 && errno != EEXIST) {
-            pl_diag_set(diag, errno, "cannot make the folder %s: %s", part, strerror(errno));
-            return PL_IO;
-        }
-    }
-    return PL_OK;
 }
 
 /* Whole or not at all: written beside its place, then moved there. */
@@ -146,9 +125,9 @@ enum pl_err pl_tls_make_self_signed(
         err = PL_IO;
         goto done;
     }
-    err = make_folders(cert_file, diag);
+    err = pl_file_make_folders(cert_file, diag);
     if (!err)
-        err = make_folders(key_file, diag);
+        err = pl_file_make_folders(key_file, diag);
     if (!err)
         err = write_file(key_file, key_text, 0600, diag);
     if (!err)

@@ -6,7 +6,7 @@
 #include <sodium.h>
 #include <sys/stat.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "server/state.h"

@@ -1,8 +1,8 @@
 /*
  * Small files with secrets in them: read whole, replaced whole.
  */
-#ifndef PL_AUTH_FILE_H
-#define PL_AUTH_FILE_H
+#ifndef PL_BASE_FILE_H
+#define PL_BASE_FILE_H
 
 #include <sys/types.h>
 
@@ -30,5 +30,8 @@ PL_MUST_USE enum pl_err pl_file_read(const char *path, size_t size_max, struct p
  */
 PL_MUST_USE enum pl_err pl_file_replace(const char *path, struct pl_bytes text,
     const struct pl_file_facts *owner, struct pl_diag *diag);
+
+/* Makes the folders above path that are missing, with mode 0700. */
+PL_MUST_USE enum pl_err pl_file_make_folders(const char *path, struct pl_diag *diag);
 
 #endif

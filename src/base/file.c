@@ -1,4 +1,4 @@
-#include "auth/file.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -142,5 +142,21 @@ enum pl_err pl_file_replace(
     else if (sync_folder(path) < 0)
         err = tell(diag, path);
     pl_free(beside);
+    return err == PL_NOT_FOUND ? PL_IO : err;
+}
+
+enum pl_err pl_file_make_folders(const char *path, struct pl_diag *diag)
+{
+    char *part = pl_alloc_copy(path, strlen(path));
+    if (!part)
+        return PL_NO_MEMORY;
+    enum pl_err err = PL_OK;
+    for (char *slash = part; !err && slash[0] && (slash = strchr(slash + 1, '/'));) {
+        *slash = 0;
+        if (mkdir(part, 0700) != 0 && errno != EEXIST)
+            err = tell(diag, part);
+        *slash = '/';
+    }
+    pl_free(part);
     return err == PL_NOT_FOUND ? PL_IO : err;
 }
