@@ -415,6 +415,11 @@ static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
         err = refuse(c, "directory", "expected an https:// address");
     if (!err && !acme->agree && (acme->domains.count || acme->certificates.count))
         err = refuse(c, "agree", "no certificate is issued to who does not agree");
+    bool has_tls = false;
+    for (uint32_t i = 0; i < c->config->listeners.count; i++)
+        has_tls |= c->config->listeners.items[i].tls != PL_TLS_OFF;
+    if (!err && !has_tls && (acme->domains.count || acme->certificates.count))
+        err = refuse(c, "domains", "there is no listener with TLS to show the certificate");
     if (!err && acme->backoff_max_ms < acme->backoff_ms)
         err = refuse(c, "backoff_max", "is less than backoff");
     for (uint32_t i = 0; i < acme->email.count && !err; i++) {

@@ -325,7 +325,9 @@ static bool serve_one(
         request.keeps_alive = false;
     pl_conn_set_timer(conn,
         pl_reactor_now_ms(pl_conn_reactor(conn)) + place->server->config->client.ping_interval_ms);
-    if (find_route(place, request.path) || !pl_web_serve(conn, place, &request))
+    /* Whoever checks a name for a certificate comes from anywhere, by that name. */
+    bool is_check = place->port && pl_certificates_answer(place->server, conn, &request);
+    if (!is_check && (find_route(place, request.path) || !pl_web_serve(conn, place, &request)))
         serve_small(conn, place, &request);
     return pl_conn_is_open(conn) && !pl_connection_has_answer(conn);
 }

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "auth/file.h"
+#include "base/file.h"
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/text.h"

@@ -173,6 +173,7 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
     server->started_unix_ms = pl_clock_unix_ms();
     server->shard_count = count_threads(server->config);
     pthread_mutex_init(&server->users.lock, NULL);
+    pthread_mutex_init(&server->acme_lock, NULL);
     pl_map_init(&server->users.map, server->started_unix_ms);
     pl_registry_fill(server->config, &server->options);
     server->data = find_data(server->config);
@@ -183,10 +184,11 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         .accepts_per_second = limits->accept_rate,
         .address_accepts_per_minute = server->config->web.rate_limit,
     });
-    server->certificates = pl_tls_store_new();
-    if (!server->data || !server->sys || !server->gate || !server->certificates)
+    if (!server->data || !server->sys || !server->gate)
         return PL_NO_MEMORY;
-    enum pl_err err = pl_shards_open(server, diag);
+    enum pl_err err = pl_certificates_open(server);
+    if (!err)
+        err = pl_shards_open(server, diag);
     if (!err)
         err = open_realms(server);
     if (!err)
@@ -274,6 +276,8 @@ static bool reload(struct pl_server *server, const struct pl_server_options *opt
         pl_home_run(server, review_realms);
     if (!err)
         err = pl_ports_load_tls(server, config, &diag);
+    if (!err)
+        err = pl_certificates_order(server, config, &diag);
     if (!err)
         pl_log_set_level(config->log.level);
     if (err)
@@ -387,6 +391,7 @@ static void drain(struct pl_server *server, const sigset_t *signals)
     if (!server->is_embedded)
         pl_notify("STOPPING=1");
     atomic_store(&server->is_draining, true);
+    pl_certificates_stop(server);
     pl_ports_stop(server);
     pl_shards_drain(server);
     wait_until(server, are_drained, server->config->drain.timeout_ms, signals);
@@ -425,7 +430,7 @@ static void close_all(struct pl_server *server, bool is_running)
     }
     if (server->gate)
         pl_gate_free(server->gate);
-    server->certificates = pl_tls_store_free(server->certificates);
+    pl_certificates_free(server);
     pl_sys_free(server->sys);
     pl_map_done(&server->users.map);
     pl_free(server->realms);
@@ -483,6 +488,8 @@ int pl_server_run(const struct pl_server_options *options)
     }
     if (!err)
         err = pl_mles_start_peers(server, &diag);
+    if (!err)
+        err = pl_certificates_order(server, server->config, &diag);
     if (!err)
         pl_ports_start(server);
     if (!err && options->ports_file)
@@ -549,6 +556,8 @@ enum pl_err pl_server_open(
     }
     if (!err)
         err = pl_mles_start_peers(server, diag);
+    if (!err)
+        err = pl_certificates_order(server, server->config, diag);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         close_all(server, is_running);

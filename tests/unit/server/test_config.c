@@ -491,6 +491,9 @@ TEST(certificates_are_ordered_for_names_that_an_authority_may_be_asked_for)
         "/etc/parley/parley.yaml:1: acme.directory: expected an https:// address");
     refuses("acme: {domains: a.org, agree: false}",
         "/etc/parley/parley.yaml:1: acme.agree: no certificate is issued to who does not agree");
+    refuses("acme: {domains: a.org}\nlisteners: [{name: a, protocols: mqtt}]",
+        "/etc/parley/parley.yaml:1: acme.domains: there is no listener with TLS to show the "
+        "certificate");
     refuses("acme: {email: nobody}",
         "/etc/parley/parley.yaml:1: acme.email: expected an address, found nobody");
     refuses("acme:\n  certificates:\n    - {domains: []}",
