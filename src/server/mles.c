@@ -16,13 +16,6 @@
 
 enum { NAME_RANDOM = 4, CHANNEL_SHOWN = 64 };
 
-bool pl_mles_key(const struct pl_config *config, struct pl_bytes *out)
-{
-    const char *key = config->mles.key[0] ? config->mles.key : getenv("MLES_KEY");
-    *out = pl_bytes_text(key);
-    return key;
-}
-
 /* ---- Our name ---- */
 
 /* Kept in the data folder, so that a peer knows us again; without one it is another at each start.
@@ -101,7 +94,7 @@ enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_diag *diag)
     server->peer_uid = make_uid(server);
     if (!server->peer_uid)
         return PL_NO_MEMORY;
-    bool has_key = pl_mles_key(server->config, &key);
+    bool has_key = pl_config_mles_key(server->config, &key);
     return pl_peers_new(
         &(struct pl_peers_options){
             .urls = mles->peers.items,

@@ -124,6 +124,12 @@ static enum pl_err open_realms(struct pl_server *server)
         .session_expiry_max_ms = l->session_expiry_ms,
         .backlog_max = l->backlog,
     };
+    const struct pl_history_claims claims = {
+        .subjects = config->mles.channels,
+        .limit = config->mles.limit,
+        .age_ms = config->mles.age_ms,
+        .bytes = config->mles.bytes,
+    };
     server->realms = pl_zalloc((config->realms.count + 1) * sizeof(struct pl_realm *));
     if (!server->realms)
         return PL_NO_MEMORY;
@@ -142,6 +148,7 @@ static enum pl_err open_realms(struct pl_server *server)
                   : add_rules(server->realms[i], config->history.items, config->history.count);
         if (err)
             return err;
+        pl_realm_set_claims(server->realms[i], &claims);
     }
     return PL_OK;
 }

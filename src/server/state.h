@@ -244,8 +244,6 @@ PL_MUST_USE enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_d
 PL_MUST_USE enum pl_err pl_mles_start_peers(struct pl_server *server, struct pl_diag *diag);
 void pl_mles_stop_peers(struct pl_server *server);
 void pl_mles_free_peers(struct pl_server *server);
-/* Borrowed from the configuration or the environment. False: there is none. */
-bool pl_mles_key(const struct pl_config *config, struct pl_bytes *out);
 
 /* sys.c. On the home shard, every second. */
 PL_MUST_USE struct pl_sys *pl_sys_new(void);
