@@ -133,9 +133,10 @@ struct pl_server {
     uint32_t admin_count;
     bool admin_is_skipped;
     struct pl_user_counts users;
-    struct pl_probe *probe;        /* /readyz */
-    struct pl_peers *peers;        /* mles.c; NULL: none are configured */
-    char *peer_uid;                /* owned */
+    struct pl_probe *probe; /* /readyz */
+    struct pl_peers *peers; /* mles.c; NULL: none are configured */
+    char *peer_uid;         /* owned */
+    struct pl_mles_peering peering;
     struct pl_wamp_meta **metas;   /* owned array, one per realm; NULL: none */
     struct pl_wamp_asker **askers; /* the same */
     atomic_uint asking;            /* questions to dynamic authenticators without an answer */
@@ -178,9 +179,6 @@ bool pl_connection_drain(struct pl_conn *conn);
 struct pl_answer;
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer);
 bool pl_connection_has_answer(struct pl_conn *conn);
-/* Gives it input, which it may take. False: it waits for none, or wants none. */
-PL_MUST_USE bool pl_connection_feed_answer(
-    struct pl_conn *conn, struct pl_bytes in, size_t *out_used, enum pl_err *out_err);
 
 /* http.c */
 /* Requests on a shared port or the admin listener. */
@@ -189,8 +187,6 @@ PL_MUST_USE enum pl_err pl_http_serve(
 
 /* What an answer in parts is told, on its shard. */
 struct pl_answer_ops {
-    /* More of the request came; NULL: nothing more is read until it is answered. */
-    enum pl_err (*input)(struct pl_answer *answer, struct pl_bytes in, size_t *out_used);
     void (*drained)(struct pl_answer *answer); /* see pl_conn_ops.on_drained; or NULL */
     void (*gone)(struct pl_answer *answer);    /* conn has just been forgotten; may be NULL */
 };

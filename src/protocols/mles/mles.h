@@ -22,12 +22,24 @@
  * the history. */
 #define PL_MLES_PEER_PREFIX "peer-"
 
+/* Where other servers share the channels. Called on any reactor. */
+struct pl_mles_peering {
+    void *context;
+    /* A member that is no link of another server has joined. False: do not tell when it leaves. */
+    bool (*joined)(void *context, const struct pl_realm *realm, struct pl_bytes channel);
+    void (*left)(void *context, const struct pl_realm *realm, struct pl_bytes channel);
+    /* A frame that a link brings. False: it has been here before, by another way. */
+    bool (*admits)(void *context, const struct pl_realm *realm, struct pl_bytes channel,
+        bool is_text, struct pl_bytes frame);
+};
+
 struct pl_mles_options {
     bool has_key;        /* then `auth` is asked for; it may be empty */
     struct pl_bytes key; /* shared by all members */
     const char *role;    /* of who has shown the key; NULL: as anonymous, from any Origin */
     struct pl_bytes prefix;
-    uint64_t header_timeout_ms; /* since the upgrade */
+    const struct pl_mles_peering *peering; /* NULL: there are no other servers */
+    uint64_t header_timeout_ms;            /* since the upgrade */
     uint64_t ping_interval_ms;
     uint32_t ping_max; /* unanswered ones; then it is over when the next one is due */
     uint64_t

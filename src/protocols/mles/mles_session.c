@@ -28,8 +28,16 @@ static void free_session(struct mles_session *s)
     pl_free(s);
 }
 
+static struct pl_bytes channel_of(const struct mles_session *s)
+{
+    return pl_bytes_from(s->subject, mles_options(s->ml)->prefix.len);
+}
+
 void mles_session_close(struct mles_session *s)
 {
+    const struct pl_mles_peering *peering = mles_options(s->ml)->peering;
+    if (s->is_told)
+        peering->left(peering->context, s->core.realm, channel_of(s));
     s->ml = NULL;
     pl_session_leave(&s->core, false);
 }
@@ -196,6 +204,9 @@ static void on_join(struct mles_session *s, enum pl_err err)
         /* Who may only listen leaves no trace. */
         (void)!pl_session_publish(&s->core, &note, NULL, 0, 0);
     }
+    const struct pl_mles_peering *peering = mles_options(ml)->peering;
+    s->is_told =
+        peering && !is_peer(s) && peering->joined(peering->context, s->core.realm, channel_of(s));
     ml->phase = MLES_JOINED;
     ml->link.is_waiting = false;
     ml->link.host->resume(&ml->link);
@@ -204,7 +215,11 @@ static void on_join(struct mles_session *s, enum pl_err err)
 enum pl_err mles_on_frame(struct mles_session *s, const struct pl_input *in)
 {
     struct mles_link *ml = s->ml;
+    const struct pl_mles_peering *peering = mles_options(ml)->peering;
     bool is_text = in->kind == PL_INPUT_TEXT_FRAME;
+    if (peering && is_peer(s) &&
+        !peering->admits(peering->context, s->core.realm, channel_of(s), is_text, in->bytes))
+        return PL_OK;
     const struct pl_message draft = {
         .subject = s->subject,
         .payload = in->bytes,

@@ -32,6 +32,7 @@ struct mles_session {
     struct pl_arena memory;
     struct pl_bytes uid, subject; /* in memory */
     struct pl_bytes note;         /* its header, as others are shown it; in memory */
+    bool is_told;                 /* where other servers share the channel */
     struct pl_pattern *pattern;   /* of the subject; one reference until it subscribes */
 };
 
