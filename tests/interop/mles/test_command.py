@@ -1,0 +1,130 @@
+"""`parley mles`: the original's command line in front of Parley."""
+
+import contextlib
+import http.client
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+
+from chat import Command, Member, sites
+from harness import TIMEOUT, Certificates, Server, equal, holds
+from peers import free_port
+
+DOMAINS = ["--domains", "a.test", "--domains", "b.test"]
+
+
+class _Site:
+    """The command with two domains and a certificate of its own."""
+
+    def __init__(self, *arguments, **more):
+        self.files = Certificates("tls-sites", "DNS:a.test,DNS:b.test,DNS:localhost")
+        self.root = sites(a_test="this is a", b_test="this is b")
+        self.server = Command(
+            *DOMAINS, "--wwwroot", self.root, "--cert", self.files.certificate, "--key",
+            self.files.key, *arguments, **more)
+        self.server.ca = str(self.files.ca)
+
+    def __enter__(self):
+        return self.server.__enter__()
+
+    def __exit__(self, *error):
+        try:
+            self.server.__exit__(*error)
+        finally:
+            shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _get(server, host, address="127.0.0.1", path="/", listener="mles"):
+    """The body of a page, by a client that checks certificate and name."""
+    context = ssl.create_default_context(cafile=server.ca)
+    plain = socket.create_connection((address, server.port(listener)), TIMEOUT)
+    connection = http.client.HTTPConnection(host)
+    with context.wrap_socket(plain, server_hostname=host) as connection.sock:
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+
+def _redirect(server, host, path):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port("redirect"), timeout=TIMEOUT)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Host": host})
+        answer = connection.getresponse()
+        return answer.status, answer.headers["Location"]
+
+
+def two_sites_and_the_chat_share_one_port_on_ipv4_and_ipv6():
+    with _Site() as server:
+        port = server.port("mles")
+        for address in ("127.0.0.1", "::1"):
+            equal(_get(server, "a.test", address), "this is a")
+            equal(_get(server, "b.test", address), "this is b")
+        with Member(("127.0.0.1", port), "chat", "alice", tls=True, ca=server.ca) as alice:
+            alice.say("hello")
+            with Member(("::1", port), "chat", "bob", tls=True, ca=server.ca) as bob:
+                bob.expect_header("alice").expect("hello")
+                bob.say(b"\x00\xff")
+                alice.expect(b"\x00\xff")
+
+
+def plain_http_is_sent_to_https():
+    port = free_port()
+    with _Site("--redirect-port", port) as server:
+        equal(server.port("redirect"), port)
+        equal(_redirect(server, "b.test", "/x?y=z"),
+              (301, f"https://b.test:{server.port('mles')}/x?y=z"))
+
+
+def a_key_in_the_environment_is_asked_for():
+    with _Site(env={"MLES_KEY": "secret-key"}) as server:
+        where = ("127.0.0.1", server.port("mles"))
+        with Member(where, "chat", "alice", key="secret-key", tls=True, ca=server.ca) as alice, \
+                Member(where, "chat", "bob", key="secret-key", tls=True, ca=server.ca) as bob:
+            bob.expect_header("alice")
+            alice.say("hello")
+            bob.expect("hello")
+        for key in (None, "", "wrong"):
+            with Member(where, "chat", "eve", key=key, tls=True, ca=server.ca) as eve:
+                equal(eve.expect_refusal()[0], 1008)
+
+
+def the_limit_is_that_of_each_channel():
+    with _Site("--limit", "3") as server:
+        where = ("127.0.0.1", server.port("mles"))
+        with Member(where, "chat", "alice", tls=True, ca=server.ca) as alice, \
+                Member(where, "chat", "bob", tls=True, ca=server.ca) as bob:
+            bob.expect_header("alice")
+            for number in range(5):
+                alice.say(str(number))
+            for number in range(5):
+                bob.expect(str(number))
+            with Member(where, "chat", "carol", tls=True, ca=server.ca) as carol:
+                carol.expect("2").expect("3").expect("4")
+
+
+def it_says_once_that_it_is_open_to_everyone():
+    with _Site() as server:
+        equal(len(re.findall("open_to_everyone", server.log())), 1)
+
+
+def wrong_options_are_named():
+    binary = Server(config="").binary
+    both = [*DOMAINS, "--wwwroot", "/tmp"]
+    for words, expected in (
+            ([], "--domains is missing"),
+            (DOMAINS, "--wwwroot is missing"),
+            ([*both, "--limit", "0"], "--limit: expected a number from 1 to 999999, found 0"),
+            ([*both, "-l", "1000000"], "--limit: expected a number from 1 to 999999"),
+            ([*both, "-f", "many"], "--filelimit: expected a number from 1 to 999999, found many"),
+            ([*both, "--port", "65536"], "--port: expected a number from 1 to 65535"),
+            ([*both, "-C", "-1"], "--compression-cache: expected a number from 0 to 1024"),
+            ([*both, "--rate-limit", "0"], "--rate-limit: expected a number from 1"),
+            ([*both, "--cert", "x.pem"], "--cert and --key go together"),
+            ([*both, "--staging", "--directory", "https://x"], "either --staging or --directory"),
+            ([*both, "--peer", "http://x"], "mles.peers: expected wss://host:port, found http://x"),
+            ([*both, "extra"], "what is extra?"),
+            ([*both, "--nothing"], "wrong option")):
+        done = subprocess.run([binary, "mles", *words], capture_output=True, timeout=60)
+        equal(done.returncode, 2, words)
+        holds(expected in done.stderr.decode(), f"{words}: {done.stderr.decode()}")
