@@ -207,7 +207,7 @@ def default_config():
     def listener(name, protocols, **more):
         return {"name": name, "address": "127.0.0.1", "port": 0, "protocols": protocols, **more}
 
-    every = ["mqtt", "nats", "redis", "wamp"]
+    every = ["mqtt", "nats", "redis", "wamp", "mles"]
     certificates = Certificates()
     return {
         "threads": 2,
