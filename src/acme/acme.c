@@ -195,6 +195,7 @@ static void attempt(struct pl_acme *acme, struct pl_acme_group *group)
         a->diag = &diag;
         err = pl_acme_order(a, &certificate, &pem);
         retry_after_ms = a->retry_after_ms;
+        pl_acme_https_rest(acme->https);
         pl_arena_done(&a->arena);
         pl_free(a);
     }

@@ -1,6 +1,7 @@
 #include "acme/https.h"
 
 #include <curl/curl.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -9,6 +10,7 @@
 enum { HEADERS_MAX = 64 << 10, POLL_MS = 1000, RETRY_MAX_S = 7 * 86400 };
 
 struct pl_acme_https {
+    pthread_mutex_t lock; /* guards which multi it is, for who stops it */
     CURLM *multi;
     CURL *easy;
     atomic_bool is_stopping;
@@ -73,6 +75,7 @@ struct pl_acme_https *pl_acme_https_new(const struct pl_acme_https_options *opti
     struct pl_acme_https *https = pl_zalloc(sizeof *https);
     if (!https)
         return NULL;
+    pthread_mutex_init(&https->lock, NULL);
     https->answer_max = options->answer_max;
     https->timeout_ms = options->timeout_ms;
     https->body = pl_alloc(options->answer_max);
@@ -91,6 +94,7 @@ struct pl_acme_https *pl_acme_https_free(struct pl_acme_https *https)
         curl_easy_cleanup(https->easy);
     if (https->multi)
         curl_multi_cleanup(https->multi);
+    pthread_mutex_destroy(&https->lock);
     pl_free(https->body);
     pl_free(https);
     return NULL;
@@ -99,8 +103,22 @@ struct pl_acme_https *pl_acme_https_free(struct pl_acme_https *https)
 void pl_acme_https_stop(struct pl_acme_https *https)
 {
     atomic_store(&https->is_stopping, true);
+    pthread_mutex_lock(&https->lock);
     /* It fails where it is not waited, which is seen before the next wait. */
     (void)curl_multi_wakeup(https->multi);
+    pthread_mutex_unlock(&https->lock);
+}
+
+void pl_acme_https_rest(struct pl_acme_https *https)
+{
+    CURLM *fresh = curl_multi_init();
+    if (!fresh)
+        return; /* they end when the authority closes them */
+    pthread_mutex_lock(&https->lock);
+    CURLM *before = https->multi;
+    https->multi = fresh;
+    pthread_mutex_unlock(&https->lock);
+    curl_multi_cleanup(before);
 }
 
 /* Until the request is done or stopped. */

@@ -43,6 +43,9 @@ PL_MUST_USE enum pl_err pl_acme_https_ask(struct pl_acme_https *https, const cha
     const char *body, const char *accept, uint64_t until_ms, struct pl_acme_answer *out,
     struct pl_diag *diag);
 
+/* No request follows for a while: connections to the authority are closed. */
+void pl_acme_https_rest(struct pl_acme_https *https);
+
 /* Any thread: ends the request that is under way, and each later one. */
 void pl_acme_https_stop(struct pl_acme_https *https);
 

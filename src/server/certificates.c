@@ -73,11 +73,23 @@ static enum pl_err load_self_signed(struct pl_server *server, struct pl_diag *di
     return err;
 }
 
+/* False: nobody could be shown one. So it is in a program that listens nowhere. */
+static bool has_tls(const struct pl_server *server)
+{
+    for (uint32_t i = 0; i < server->port_count; i++) {
+        if (server->ports[i].tls)
+            return true;
+    }
+    return false;
+}
+
 enum pl_err pl_certificates_load(
     struct pl_server *server, const struct pl_config *config, struct pl_diag *diag)
 {
     struct pl_tls_certificate **list;
     uint32_t count;
+    if (!has_tls(server))
+        return PL_OK;
     enum pl_err err = read_files(config, &list, &count, diag);
     if (!err && !config->tls.certificate[0])
         err = load_self_signed(server, diag);
@@ -238,7 +250,7 @@ static enum pl_err begin(struct pl_server *server, const struct wish *wish, stru
 {
     struct pl_acme *acme = NULL;
     swap(server, NULL);
-    if (!wish->options.certificate_count)
+    if (!wish->options.certificate_count || !has_tls(server))
         return pl_tls_store_set(server->certificates, PL_TLS_ACME, NULL, 0);
     enum pl_err err = pl_acme_new(&wish->options, &acme);
     if (!err)

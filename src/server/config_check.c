@@ -434,7 +434,7 @@ static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
         err = refuse(c, "backoff_max", "is less than backoff");
     for (uint32_t i = 0; i < acme->email.count && !err; i++) {
         const char *at = strchr(acme->email.items[i], '@');
-        if (!at || at == acme->email.items[i] || !at[1] || strpbrk(at, " ,?"))
+        if (!at || at == acme->email.items[i] || !at[1] || strpbrk(acme->email.items[i], " ,?:"))
             err = refuse(c, "email", "expected an address, found %.60s", acme->email.items[i]);
     }
     const struct pl_node *list = entry(c->item, "certificates");
