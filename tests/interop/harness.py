@@ -407,6 +407,8 @@ def as_bytes(data):
 class Raw:
     """A connection of which every byte counts. Raw(server, "mqtt") or Raw(("127.0.0.1", 1883))."""
 
+    tls_name = "localhost"  # what it asks for, and checks
+
     def __init__(self, where, listener=None, *, tls=False, ca=None, unix=None):
         if unix:
             self.socket = socket.socket(socket.AF_UNIX)
@@ -423,7 +425,7 @@ class Raw:
 
     def start_tls(self, context=None):
         context = context or ssl.create_default_context(cafile=self.ca)
-        self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
+        self.socket = context.wrap_socket(self.socket, server_hostname=self.tls_name)
 
     def send(self, data):
         self.socket.sendall(as_bytes(data))

@@ -17,10 +17,11 @@ class Member(WebSocket):
     """Joins at once; `say` and `expect` take text, or bytes for binary frames.
 
         Member(server, "chat", "alice", listener="shared", key="secret-key")
-        Member(("::1", 443), "chat", "alice", tls=True, ca=…)
+        Member(("::1", 443), "chat", "alice", tls=True, ca=…, domain="a.test")
     """
 
-    def __init__(self, where, channel, uid, *, listener=None, key=None, **more):
+    def __init__(self, where, channel, uid, *, listener=None, key=None, domain="localhost", **more):
+        self.tls_name = domain
         super().__init__(where, listener, protocol="mles-websocket", **more)
         if self.status != 101:
             raise Failure(f"no WebSocket: {self.head}")

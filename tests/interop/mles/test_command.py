@@ -2,15 +2,21 @@
 
 import contextlib
 import http.client
+import pathlib
 import re
 import shutil
 import socket
 import ssl
 import subprocess
+import sys
 
 from chat import Command, Member, sites
-from harness import TIMEOUT, Certificates, Server, equal, holds
+from harness import TIMEOUT, Certificates, Server, equal, holds, poll
 from peers import free_port
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "acme"))
+
+from pebble import Pebble, Shown, trusted  # noqa: E402
 
 DOMAINS = ["--domains", "a.test", "--domains", "b.test"]
 
@@ -128,3 +134,31 @@ def wrong_options_are_named():
         done = subprocess.run([binary, "mles", *words], capture_output=True, timeout=60)
         equal(done.returncode, 2, words)
         holds(expected in done.stderr.decode(), f"{words}: {done.stderr.decode()}")
+
+
+def certificates_of_both_domains_are_ordered_and_renewed_while_people_talk():
+    root = sites(a_test="this is a", b_test="this is b")
+    with Pebble(validity=15) as pebble, Command(
+            *DOMAINS, "--wwwroot", root, "--email", "admin@example.test",
+            "--directory", f"https://127.0.0.1:{pebble.port}/dir", "--ca", pebble.certificates.ca,
+            "--port", pebble.tls_port, "--redirect-port", pebble.http_port,
+            "--set", "acme.renew_before=10s", env={"no_proxy": "*"}) as server:
+        server.wait_log("certificate_issued")
+        server.ca = str(pebble.folder / "root.pem")
+        pathlib.Path(server.ca).write_text(pebble.root())
+        first = Shown(pebble.tls_port, "a.test")
+        equal(first.names, ["a.test", "b.test"])
+        where = ("127.0.0.1", pebble.tls_port)
+        with Member(where, "chat", "alice", tls=True, ca=server.ca, domain="a.test") as alice, \
+                Member(where, "chat", "bob", tls=True, ca=server.ca, domain="b.test") as bob:
+            bob.expect_header("alice")
+            equal(_get(server, "a.test"), "this is a")
+            equal(_get(server, "b.test"), "this is b")
+            poll(lambda: Shown(pebble.tls_port, "b.test").serial != first.serial, "the next one")
+            alice.say("still here")
+            bob.expect("still here")
+            for domain, page in (("a.test", "this is a"), ("b.test", "this is b")):
+                trusted(pebble.tls_port, domain, pebble.root())
+                equal(_get(server, domain), page)
+            equal(_redirect(server, "a.test", "/"), (301, f"https://a.test:{pebble.tls_port}/"))
+    shutil.rmtree(root, ignore_errors=True)
