@@ -92,6 +92,11 @@ def wait_port(port, process):
     sys.exit(f"{process.args[0]} does not listen")
 
 
+def pinned(core, args):
+    """What stands before a command that runs on a core of its own."""
+    return [*(["chrt", "-f", "1"] if args.realtime else []), *(["taskset", "-c", core] if core else [])]
+
+
 class Server:
     """One server on ports of its own, in a folder of its own, on one core."""
 
@@ -100,8 +105,7 @@ class Server:
         self.dir = tempfile.mkdtemp(prefix="parley-bench-")
         command = getattr(self, "start_" + name)(protocol, args)
         log = open(os.path.join(self.dir, "log"), "wb")
-        pin = ["taskset", "-c", args.core] if args.core else []
-        self.process = subprocess.Popen(pin + command, stdout=log, stderr=log)
+        self.process = subprocess.Popen(pinned(args.core, args) + command, stdout=log, stderr=log)
         wait_port(self.port, self.process)
         if protocol not in ("redis", "durable") or name == "parley":
             wait_port(self.ws_port, self.process)
@@ -174,8 +178,7 @@ def measure(server, protocol, name, options, args):
     port = server.ws_port if "--websocket" in options else server.port
     command = [args.load, "--protocol", protocol, "--port", str(port),
                "--pid", str(server.process.pid), "--seconds", str(args.seconds)] + options.split()
-    if args.load_core:
-        command = ["taskset", "-c", args.load_core] + command
+    command = pinned(args.load_core, args) + command
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     if not done.stdout:
         print(f"  {protocol} {options}: {done.stderr.strip()}", file=sys.stderr)
@@ -235,9 +238,7 @@ def joins(args):
     found = {}
     for _ in range(args.repeat):
         server = Server("parley", "mles", args)
-        command = [args.join, "--port", str(server.ws_port)]
-        if args.load_core:
-            command = ["taskset", "-c", args.load_core] + command
+        command = [*pinned(args.load_core, args), args.join, "--port", str(server.ws_port)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         server.stop()
         if done.returncode:
@@ -283,6 +284,8 @@ def main():
     parser.add_argument("--only", help="rows whose name or options hold one of these words")
     parser.add_argument("--core", default="0", help="of the server; empty: not pinned")
     parser.add_argument("--load-core", default="1", help="of the generator; empty: not pinned")
+    parser.add_argument("--realtime", action="store_true",
+                        help="before all other programs of a busy machine; for some seconds a row")
     parser.add_argument("--out", help="also write the table there")
     args = parser.parse_args()
     args.load = built("bench-load", "load.c", "wire.c", "wire_wamp.c")

@@ -34,7 +34,7 @@ struct client {
     bool is_member, is_upgraded;
     int frames;
     uint64_t begun_ns;
-    struct buffer in, out;
+    struct buffer in, out, later; /* later: what waits for the handshake's end */
 };
 
 struct samples {
@@ -95,8 +95,7 @@ static struct client *open_client(const char *uid, bool is_member)
     epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &e);
     websocket_hello(&c->out, "mles-websocket");
     int len = snprintf(header, sizeof header, "{\"uid\":\"%s\",\"channel\":\"load\"}", uid);
-    /* It need not wait for the server's answer to the handshake. */
-    websocket_wrap(&c->out, 0x81, header, (size_t)len);
+    websocket_wrap(&c->later, 0x81, header, (size_t)len);
     flush(c);
     return c;
 }
@@ -107,6 +106,7 @@ static void close_client(struct client *c)
     close(c->fd);
     free(c->in.data);
     free(c->out.data);
+    free(c->later.data);
     free(c);
 }
 
@@ -142,6 +142,8 @@ static bool on_readable(struct client *c)
                 continue;
             c->in.at += (size_t)(end - at) + 4;
             c->is_upgraded = true;
+            buffer_add(&c->out, c->later.data, c->later.len);
+            flush(c);
         }
         while ((head = websocket_frame(c->in.data + c->in.at, c->in.len - c->in.at, &size)) != 0) {
             if ((c->in.data[c->in.at] & 15) <= 2)
@@ -155,10 +157,12 @@ static bool on_readable(struct client *c)
     }
 }
 
-static void pump(int timeout_ms)
+/* It sleeps, so that it leaves the machine's cores to the server. */
+static void pump(uint64_t wait_ns)
 {
     struct epoll_event events[256];
-    int n = epoll_wait(ep, events, 256, timeout_ms);
+    struct timespec wait = {0, (long)(wait_ns < 1000000 ? wait_ns : 1000000)};
+    int n = epoll_pwait2(ep, events, 256, &wait, NULL);
     for (int i = 0; i < n; i++) {
         struct client *c = events[i].data.ptr;
         flush(c);
@@ -174,39 +178,43 @@ static void send_frame(struct client *publisher, uint64_t due_ns)
 {
     uint8_t frame[SIZE] = {0};
     memcpy(frame, &due_ns, sizeof due_ns);
-    websocket_wrap(&publisher->out, 0x82, frame, sizeof frame);
+    websocket_wrap(
+        publisher->is_upgraded ? &publisher->out : &publisher->later, 0x82, frame, sizeof frame);
     flush(publisher);
+}
+
+static void join_one(void)
+{
+    static uint32_t uid;
+    char name[32];
+    if (open_joins >= OPEN_MAX) {
+        failures++;
+        return;
+    }
+    (void)snprintf(name, sizeof name, "guest-%u", uid++);
+    open_joins++;
+    open_client(name, false);
 }
 
 /* So many live frames a second, and so many joins. */
 static void run(struct client *publisher, double seconds, int rate)
 {
-    static uint32_t uid;
     uint64_t begin = now_ns(), end = begin + (uint64_t)(seconds * 1e9), now;
-    uint64_t sent = 0, joined = 0;
+    uint64_t due_frame = begin, due_join = rate ? begin : UINT64_MAX;
     while ((now = now_ns()) < end) {
-        uint64_t due = begin + sent * 1000000000u / (uint64_t)o.live;
-        if (due <= now) {
-            send_frame(publisher, due);
+        for (; due_frame <= now; due_frame += 1000000000u / (uint64_t)o.live) {
+            send_frame(publisher, due_frame);
             live_wanted += (uint64_t)o.members;
-            sent++;
         }
-        if (rate && begin + joined * 1000000000u / (uint64_t)rate <= now) {
-            char name[32];
-            (void)snprintf(name, sizeof name, "guest-%u", uid++);
-            if (open_joins < OPEN_MAX) {
-                open_joins++;
-                open_client(name, false);
-            } else {
-                failures++;
-            }
-            joined++;
-        }
-        pump(0);
+        for (; due_join <= now; due_join += 1000000000u / (uint64_t)rate)
+            join_one();
+        uint64_t due = due_frame < due_join ? due_frame : due_join;
+        now = now_ns();
+        pump(due > now ? due - now : 0);
     }
     uint64_t settle = now_ns() + 1000000000u;
     while ((open_joins || live.count < live_wanted) && now_ns() < settle)
-        pump(1);
+        pump(1000000);
 }
 
 static int compare(const void *a, const void *b)
