@@ -44,7 +44,7 @@ def the_ports_file_lists_every_listener():
             equal(listener["address"], "127.0.0.1")
         equal(server.listener("mqtt")["protocols"], ["mqtt"])
         equal(server.listener("mqtt")["tls"], False)
-        equal(server.listener("wss")["protocols"], ["mqtt", "nats", "redis", "wamp", "http"])
+        equal(server.listener("wss")["protocols"], ["mqtt", "nats", "redis", "wamp", "mles", "http"])
         equal(server.listener("wss")["tls"], True)
         holds(not list(server.folder.glob("*.new")), "nothing is left beside it")
 
