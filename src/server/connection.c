@@ -469,6 +469,8 @@ static void on_drained(struct pl_conn *conn)
     struct pl_connection *c = pl_conn_owner(conn);
     if (c->answer && c->answer->ops && c->answer->ops->drained)
         c->answer->ops->drained(c->answer);
+    else if (c->phase == PHASE_HTTP && !c->answer)
+        pl_conn_resume(conn);
     if (c->has_link && link_of(c)->session)
         pl_session_drained(link_of(c)->session);
 }

@@ -342,6 +342,11 @@ enum pl_err pl_http_serve(
     while (more) {
         more = serve_one(conn, place, pl_bytes_from(in, *out_used), &used);
         *out_used += used;
+        /* Who asks and does not read is not read from, until half of it is gone. */
+        if (more && pl_conn_output(conn)->bytes > pl_conn_output(conn)->bytes_max) {
+            pl_conn_pause(conn);
+            more = false;
+        }
     }
     return PL_OK;
 }

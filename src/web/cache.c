@@ -135,8 +135,12 @@ void pl_web_cache_put(struct pl_web_cache *cache, struct pl_bytes name,
     struct entry *e = enter(cache, name, encoding, false);
     PL_ASSERT(e && e->is_making);
     e->is_making = false;
-    bool is_kept = is_useless || (body && body->len <= cache->bytes_max / 2);
-    if (!is_kept) {
+    /* One that is too large would be made again for each request: from now on it is not made. */
+    if (body && body->len > cache->bytes_max / 2) {
+        body = NULL;
+        is_useless = true;
+    }
+    if (!body && !is_useless) {
         forget(cache, e);
     } else {
         e->stamp = stamp;
