@@ -52,6 +52,21 @@ static inline bool pl_bytes_starts(struct pl_bytes b, struct pl_bytes head)
     return b.len >= head.len && (head.len == 0 || memcmp(b.data, head.data, head.len) == 0);
 }
 
+/* Eight bytes in network byte order. */
+static inline void pl_put_u64(uint8_t *at, uint64_t v)
+{
+    for (int i = 0; i < 8; i++)
+        at[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+static inline uint64_t pl_get_u64(const uint8_t *at)
+{
+    uint64_t v = 0;
+    for (int i = 0; i < 8; i++)
+        v = v << 8 | at[i];
+    return v;
+}
+
 /* Equal, upper and lower case of ASCII letters being the same. */
 bool pl_bytes_equal_nocase(struct pl_bytes a, struct pl_bytes b);
 

@@ -28,6 +28,7 @@ enum pl_op_kind {
     PL_OP_SUBSCRIBE,
     PL_OP_UNSUBSCRIBE,
     PL_OP_FENCE,
+    PL_OP_STATE,
     PL_OP_REPLAY,
     PL_OP_EXPIRY,
     PL_OP_DETACH,
@@ -118,6 +119,11 @@ struct pl_item {
     struct pl_cursor cursor;  /* DONE: SUBSCRIBE */
 };
 
+/* Of PL_OP_STATE; in the arena. */
+struct pl_state_note {
+    struct pl_bytes key, value;
+};
+
 struct pl_log_request {
     struct pl_pattern *pattern; /* one reference */
     struct pl_cursor from;
@@ -154,9 +160,11 @@ struct pl_batch {
     uint32_t slab_used;
     uint32_t open_run;   /* index + 1 of the RUN item that may still grow */
     bool has_expiring;   /* a message with an expiry is in it */
+    uint32_t deferred;   /* ops that wait for the disk, whose tokens may lie in its arena; under the
+                            realm's lock */
     size_t bytes;        /* of its payloads */
     uint64_t concerned;  /* bit per worker that has items */
-    atomic_uint walkers; /* workers that have not finished */
+    atomic_uint walkers; /* workers that have not finished; one more while ops are deferred */
     uint32_t link_count;
     struct pl_batch_link links[];
 };
@@ -244,6 +252,7 @@ struct pl_mailbox {
     uint64_t expiry_ms, will_delay_ms, will_expiry_ms;
     struct pl_message *will; /* one reference, or NULL */
     bool is_detached;
+    bool is_stored; /* it is in the store, with what belongs to it */
     uint8_t name[]; /* user, 0, name */
 };
 

@@ -16,7 +16,7 @@ enum pl_err pl_run_claim_subject(struct pl_runner *r, struct pl_subscription *su
 {
     struct pl_history *h = r->realm->history;
     uint64_t forgotten = pl_history_forgotten(h);
-    enum pl_err err = pl_history_claim(h, sub->pattern->text, r->now_ms, &sub->has_claim);
+    enum pl_err err = pl_history_claim(h, sub->pattern->text, r->now_unix_ms, &sub->has_claim);
     if (forgotten != pl_history_forgotten(h))
         pl_matcher_touch(r->realm->matcher);
     return err;

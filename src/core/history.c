@@ -19,7 +19,6 @@
 enum {
     EMPTY_SUBJECTS_MIN = 1024, /* so many are kept, or as many as there are others */
     FORGET_MAX = 4096,         /* claimed subjects, and messages of one of them, at a time */
-    READ_BYTES = 1024 * 1024,  /* about so many are given at a time */
 };
 
 struct log_subject {
@@ -27,10 +26,10 @@ struct log_subject {
     struct log_entry **ring; /* its messages, oldest first; cap is a power of two, or 0 */
     uint32_t ring_first, ring_count, ring_cap;
     uint32_t rule;
-    bool is_claimed;     /* stands under the rule of claimed subjects, not under `rule` */
-    uint32_t claims;     /* open ones */
-    uint64_t used_ms;    /* of a claimed one */
-    uint64_t dropped_to; /* the newest that was dropped; 0: none. Notes do not count */
+    bool is_claimed;       /* stands under the rule of claimed subjects, not under `rule` */
+    uint32_t claims;       /* open ones */
+    uint64_t used_unix_ms; /* of a claimed one */
+    uint64_t dropped_to;   /* the newest that was dropped; 0: none. Notes do not count */
     struct log_subject *next, **at; /* in the list of empty ones, or of unclaimed ones */
 };
 
@@ -44,7 +43,7 @@ struct log_entry {
     struct log_entry *rule_next, *rule_previous;
     struct log_subject *subject;
     struct pl_message *message; /* one reference */
-    uint64_t logged_ms;
+    uint64_t logged_unix_ms;
     size_t size; /* what it counts against limits of bytes */
 };
 
@@ -54,6 +53,7 @@ struct log_rule {
     uint64_t bytes;
     uint64_t dropped_to;   /* the newest that was dropped of any of its subjects */
     uint64_t forgotten_to; /* … of those that were forgotten */
+    uint64_t told_to;      /* dropped_to, as it is in the store */
 };
 
 struct pl_history {
@@ -62,6 +62,10 @@ struct pl_history {
     struct log_rule *rules;
     uint32_t rule_count;
     uint64_t epoch, last_offset;
+    uint64_t
+        next_offset; /* the last that was given out; those behind last_offset are on their way */
+    struct pl_cursor *epochs; /* of earlier starts, and where they ended; owned */
+    uint32_t epoch_count;
     size_t count, bytes, bytes_max;
     struct log_list empty;  /* under the operator's rules, without messages */
     struct log_list unused; /* claimed once, by nobody now */
@@ -125,6 +129,7 @@ struct pl_history *pl_history_free(struct pl_history *h)
     for (uint32_t i = 0; i < h->rule_count; i++)
         pl_pattern_unref(h->rules[i].is.pattern);
     pl_free(h->rules);
+    pl_free(h->epochs);
     pl_free(h);
     return NULL;
 }
@@ -253,10 +258,10 @@ static void drop(struct pl_history *h, struct log_entry *e)
         empty_subject(h, s);
 }
 
-static void drop_aged(struct pl_history *h, const struct log_rule *rule, uint64_t now_ms)
+static void drop_aged(struct pl_history *h, const struct log_rule *rule, uint64_t now_unix_ms)
 {
-    while (rule->is.age_ms && rule->oldest && now_ms >= rule->oldest->logged_ms &&
-           now_ms - rule->oldest->logged_ms >= rule->is.age_ms)
+    while (rule->is.age_ms && rule->oldest && now_unix_ms >= rule->oldest->logged_unix_ms &&
+           now_unix_ms - rule->oldest->logged_unix_ms >= rule->is.age_ms)
         drop(h, rule->oldest);
 }
 
@@ -273,25 +278,25 @@ static bool forget_unused(struct pl_history *h, struct log_subject *s, size_t ma
     return true;
 }
 
-void pl_history_expire(struct pl_history *h, uint64_t now_ms)
+void pl_history_expire(struct pl_history *h, uint64_t now_unix_ms)
 {
     for (uint32_t i = 0; i < h->rule_count; i++)
-        drop_aged(h, &h->rules[i], now_ms);
+        drop_aged(h, &h->rules[i], now_unix_ms);
     for (int i = 0; i < FORGET_MAX && h->unused.first; i++) {
         struct log_subject *s = h->unused.first;
-        if (h->claims.age_ms == PL_NEVER || now_ms < s->used_ms ||
-            now_ms - s->used_ms < h->claims.age_ms || !forget_unused(h, s, FORGET_MAX))
+        if (h->claims.age_ms == PL_NEVER || now_unix_ms < s->used_unix_ms ||
+            now_unix_ms - s->used_unix_ms < h->claims.age_ms || !forget_unused(h, s, FORGET_MAX))
             return;
     }
 }
 
 /* After a message of s was added. s may be forgotten by it. */
-static void drop_excess(struct pl_history *h, struct log_subject *s, uint64_t now_ms)
+static void drop_excess(struct pl_history *h, struct log_subject *s, uint64_t now_unix_ms)
 {
     const struct log_rule *rule = rule_of(h, s);
     while (rule->is.limit && s->ring_count > rule->is.limit)
         drop(h, ring_at(s, 0));
-    drop_aged(h, rule, now_ms);
+    drop_aged(h, rule, now_unix_ms);
     while (rule->is.bytes && rule->bytes > rule->is.bytes)
         drop(h, rule->oldest);
     while (h->bytes > h->bytes_max)
@@ -305,6 +310,17 @@ static uint32_t find_rule(const struct pl_history *h, struct pl_bytes name)
     while (rule < h->rule_count && !pl_pattern_matches(h->rules[rule].is.pattern, name))
         rule++;
     return rule;
+}
+
+enum pl_history_kind pl_history_kind(const struct pl_history *h, struct pl_bytes subject)
+{
+    const struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, subject));
+    if (s && s->is_claimed)
+        return PL_HISTORY_MEMORY;
+    uint32_t rule = s ? s->rule : find_rule(h, subject);
+    if (rule == h->rule_count)
+        return PL_HISTORY_NONE;
+    return h->rules[rule].is.is_durable ? PL_HISTORY_DURABLE : PL_HISTORY_MEMORY;
 }
 
 static struct log_subject *new_subject(struct pl_history *h, struct pl_bytes name)
@@ -326,7 +342,7 @@ static struct log_subject *new_subject(struct pl_history *h, struct pl_bytes nam
 }
 
 enum pl_err pl_history_claim(
-    struct pl_history *h, struct pl_bytes name, uint64_t now_ms, bool *out_claimed)
+    struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms, bool *out_claimed)
 {
     struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, name));
     *out_claimed = false;
@@ -344,18 +360,18 @@ enum pl_err pl_history_claim(
     if (s->at)
         list_remove(&h->unused, s);
     s->claims++;
-    s->used_ms = now_ms;
+    s->used_unix_ms = now_unix_ms;
     *out_claimed = true;
     return PL_OK;
 }
 
-void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_ms)
+void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms)
 {
     struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, name));
     PL_ASSERT(s && s->is_claimed && s->claims);
     if (--s->claims)
         return;
-    s->used_ms = now_ms;
+    s->used_unix_ms = now_unix_ms;
     list_add(&h->unused, s);
 }
 
@@ -385,10 +401,14 @@ static struct log_entry *new_entry(
     return e;
 }
 
-enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, uint64_t now_ms)
+uint64_t pl_history_reserve(struct pl_history *h)
 {
-    if (!h->rule_count && !h->claimed_count)
-        return PL_OK; /* most servers have no Mles member: publishing costs them nothing */
+    return ++h->next_offset;
+}
+
+enum pl_err pl_history_append(
+    struct pl_history *h, struct pl_message *message, uint64_t now_unix_ms)
+{
     struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, message->subject));
     bool is_new = !s;
     if (is_new) {
@@ -399,10 +419,13 @@ enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, 
             return PL_NO_MEMORY;
         s->rule = rule;
     }
-    message->offset = h->last_offset + 1; /* before it is kept: the copy has it too */
+    bool is_reserved = message->offset != 0;
+    if (!is_reserved) /* before it is kept: the copy has it too */
+        message->offset = pl_history_reserve(h);
     struct log_entry *e = new_entry(h, s, message);
     if (!e) {
         message->offset = 0;
+        h->next_offset -= !is_reserved;
         if (is_new) {
             pl_subject_index_remove(&h->subjects, &s->entry);
             free_subject(s);
@@ -410,21 +433,22 @@ enum pl_err pl_history_append(struct pl_history *h, struct pl_message *message, 
         return PL_NO_MEMORY;
     }
     h->last_offset = message->offset;
+    h->next_offset = later(h->next_offset, h->last_offset);
     if (s->at)
         list_remove(s->is_claimed ? &h->unused : &h->empty, s);
-    s->used_ms = now_ms;
+    s->used_unix_ms = now_unix_ms;
     if (s->is_claimed && !s->claims)
         list_add(&h->unused, s);
     s->ring[(s->ring_first + s->ring_count++) & (s->ring_cap - 1)] = e;
     struct log_rule *rule = rule_of(h, s);
-    e->logged_ms = now_ms;
+    e->logged_unix_ms = now_unix_ms;
     e->rule_previous = rule->newest;
     *(rule->newest ? &rule->newest->rule_next : &rule->oldest) = e;
     rule->newest = e;
     rule->bytes += e->size;
     h->bytes += e->size;
     h->count++;
-    drop_excess(h, s, now_ms);
+    drop_excess(h, s, now_unix_ms);
     return PL_OK;
 }
 
@@ -433,19 +457,85 @@ struct pl_cursor pl_history_head(const struct pl_history *h)
     return (struct pl_cursor){.epoch = h->epoch, .offset = h->last_offset};
 }
 
+enum pl_err pl_history_add_epoch(struct pl_history *h, struct pl_cursor end)
+{
+    struct pl_cursor *epochs = pl_realloc(h->epochs, (h->epoch_count + 1) * sizeof *epochs);
+    if (!epochs)
+        return PL_NO_MEMORY;
+    h->epochs = epochs;
+    h->epochs[h->epoch_count++] = end;
+    h->next_offset = later(h->next_offset, end.offset);
+    h->last_offset = later(h->last_offset, end.offset);
+    return PL_OK;
+}
+
+/* The offset that the cursor stands for now; false: its epoch is unknown. */
+static bool resolve(const struct pl_history *h, struct pl_cursor since, uint64_t *out_offset)
+{
+    *out_offset = since.offset < h->last_offset ? since.offset : h->last_offset;
+    if (since.epoch == h->epoch)
+        return true;
+    for (uint32_t i = 0; i < h->epoch_count; i++) {
+        if (h->epochs[i].epoch != since.epoch)
+            continue;
+        *out_offset = since.offset < h->epochs[i].offset ? since.offset : h->epochs[i].offset;
+        return true;
+    }
+    *out_offset = 0;
+    return false;
+}
+
+uint64_t pl_history_resume_at(const struct pl_history *h, struct pl_cursor since)
+{
+    uint64_t offset;
+    (void)resolve(h, since, &offset);
+    return offset;
+}
+
+bool pl_history_tell_dropped(
+    struct pl_history *h, uint32_t rule, struct pl_bytes *out_pattern, uint64_t *out_offset)
+{
+    struct log_rule *it = &h->rules[rule];
+    if (!it->is.is_durable || it->dropped_to == it->told_to)
+        return false;
+    it->told_to = it->dropped_to;
+    *out_pattern = it->is.pattern->text;
+    *out_offset = it->dropped_to;
+    return true;
+}
+
+void pl_history_set_dropped(struct pl_history *h, struct pl_bytes pattern, uint64_t offset)
+{
+    for (uint32_t i = 0; i < h->rule_count; i++) {
+        struct log_rule *rule = &h->rules[i];
+        if (!pl_bytes_equal(rule->is.pattern->text, pattern))
+            continue;
+        /* Of which subjects is not known any more: it counts for all. */
+        rule->dropped_to = later(rule->dropped_to, offset);
+        rule->forgotten_to = later(rule->forgotten_to, offset);
+    }
+}
+
+uint32_t pl_history_rule_count(const struct pl_history *h)
+{
+    return h->rule_count;
+}
+
 bool pl_history_is_whole(
     const struct pl_history *h, const struct pl_pattern *pattern, struct pl_cursor since)
 {
-    if (since.epoch != h->epoch)
+    if (!resolve(h, since, &since.offset))
         return false;
     bool is_any = false;   /* something that the pattern might match was dropped */
     bool is_ruled = false; /* what it matches stands under one rule: nobody can claim it */
     for (uint32_t i = 0; i < h->rule_count; i++) {
         const struct log_rule *rule = &h->rules[i];
+        bool is_gone = since.epoch != h->epoch && !rule->is.is_durable;
         is_ruled |= pl_pattern_contains(rule->is.pattern, pattern);
-        if (rule->dropped_to <= since.offset || !pl_pattern_intersects(rule->is.pattern, pattern))
+        if ((rule->dropped_to <= since.offset && !is_gone) ||
+            !pl_pattern_intersects(rule->is.pattern, pattern))
             continue;
-        if (rule->forgotten_to > since.offset)
+        if (is_gone || rule->forgotten_to > since.offset)
             return false;
         is_any = true;
     }
@@ -491,7 +581,6 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, b
         *offset = h->last_offset;
         return 0;
     }
-    size_t bytes = 0;
     struct log_entry *e = NULL; /* the next to look at */
     const struct log_subject *only = NULL;
     uint32_t i = 0;
@@ -502,9 +591,8 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, b
     } else {
         e = entry_of(pl_order_find(&h->entries, *offset + 1, 0));
     }
-    while (e && count < max && bytes < READ_BYTES && steps_max--) {
+    while (e && count < max && steps_max--) {
         *offset = e->node.major;
-        bytes += e->size;
         if (!pl_message_is_expired(e->message, now_ms) && (with_notes || !e->message->is_note) &&
             (only || pl_pattern_matches(pattern, e->message->subject)))
             out[count++] = e->message;
@@ -531,25 +619,11 @@ size_t pl_history_bytes(const struct pl_history *h)
 
 enum { CURSOR_BYTES = 16, CURSOR_CHARS = 22 };
 
-static void put_u64(uint8_t *at, uint64_t v)
-{
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(v >> (56 - 8 * i));
-}
-
-static uint64_t get_u64(const uint8_t *at)
-{
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++)
-        v = v << 8 | at[i];
-    return v;
-}
-
 size_t pl_cursor_format(struct pl_cursor cursor, char *out)
 {
     uint8_t bytes[CURSOR_BYTES];
-    put_u64(bytes, cursor.epoch);
-    put_u64(bytes + 8, cursor.offset);
+    pl_put_u64(bytes, cursor.epoch);
+    pl_put_u64(bytes + 8, cursor.offset);
     size_t len = pl_base64_encode(pl_bytes_of(bytes, sizeof bytes), true, out);
     out[len] = 0;
     return len;
@@ -562,6 +636,6 @@ enum pl_err pl_cursor_parse(struct pl_bytes text, struct pl_cursor *out)
     if (text.len != CURSOR_CHARS || pl_base64_decode(text, true, bytes, &len) ||
         len != CURSOR_BYTES)
         return PL_MALFORMED;
-    *out = (struct pl_cursor){.epoch = get_u64(bytes), .offset = get_u64(bytes + 8)};
+    *out = (struct pl_cursor){.epoch = pl_get_u64(bytes), .offset = pl_get_u64(bytes + 8)};
     return PL_OK;
 }

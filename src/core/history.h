@@ -1,6 +1,7 @@
 /*
  * The log: what was published under the operator's rules, in one sequence per realm (DESIGN
- * section 4). Guarded by the realm's lock; in memory.
+ * section 4). Guarded by the realm's lock; in memory. What stands under a durable rule is in the
+ * store, too, and put back here at the start.
  *
  * A cursor is (epoch, offset). Recovered is true only if the epoch is known and nothing that the
  * pattern could match was dropped behind the offset.
@@ -20,6 +21,7 @@ struct pl_history_rule {
     uint32_t limit;             /* messages kept per subject; 0: no limit of this kind */
     uint64_t age_ms;            /* 0: no limit of this kind */
     uint64_t bytes;             /* kept per rule; 0: the log's limit alone */
+    bool is_durable;            /* its messages are in the store before they are here */
 };
 
 /* What claimed subjects stand under. */
@@ -46,24 +48,47 @@ void pl_history_set_claims(struct pl_history *h, const struct pl_history_claims 
 /* A subject may be logged. */
 bool pl_history_has_rules(const struct pl_history *h);
 
+enum pl_history_kind { PL_HISTORY_NONE, PL_HISTORY_MEMORY, PL_HISTORY_DURABLE };
+
+/* What rule the subject stands under. */
+enum pl_history_kind pl_history_kind(const struct pl_history *h, struct pl_bytes subject);
+/* The next offset, for a message that is appended later; some may never be. */
+uint64_t pl_history_reserve(struct pl_history *h);
+
 /*
  * What is published to this subject from here on is kept, as long as it is claimed and
  * claims.age_ms after that. *out_claimed false: there is nothing to release, a rule has it (or no
  * claims are taken). PL_LIMIT: all others are in use. PL_NO_MEMORY.
  */
 PL_MUST_USE enum pl_err pl_history_claim(
-    struct pl_history *h, struct pl_bytes name, uint64_t now_ms, bool *out_claimed);
-void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_ms);
+    struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms, bool *out_claimed);
+void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms);
 /* How many claimed subjects were forgotten so far: they are not logged any more. */
 uint64_t pl_history_forgotten(const struct pl_history *h);
 
 /*
- * Appends if a rule matches: assigns message->offset, keeps a copy, drops what the rule no longer
- * allows. PL_OK and offset 0: no rule. PL_NO_MEMORY: nothing changed.
+ * Appends if a rule matches: assigns message->offset if it has none yet, keeps a copy, drops what
+ * the rule no longer allows. Offsets must rise. PL_OK and offset 0: no rule. PL_NO_MEMORY: nothing
+ * changed.
  */
 PL_MUST_USE enum pl_err pl_history_append(
-    struct pl_history *h, struct pl_message *message, uint64_t now_ms);
-void pl_history_expire(struct pl_history *h, uint64_t now_ms);
+    struct pl_history *h, struct pl_message *message, uint64_t now_unix_ms);
+void pl_history_expire(struct pl_history *h, uint64_t now_unix_ms);
+
+/*
+ * Before anyone joins: an epoch of an earlier start, and the last offset of it that is in the
+ * store. Cursors of it count as far as that; for rules in memory everything of it was dropped.
+ */
+PL_MUST_USE enum pl_err pl_history_add_epoch(struct pl_history *h, struct pl_cursor end);
+uint32_t pl_history_rule_count(const struct pl_history *h);
+/* The newest offset that a durable rule has dropped, to be written down. False: it has not changed
+ * since it was told last, or is no durable rule. */
+bool pl_history_tell_dropped(
+    struct pl_history *h, uint32_t rule, struct pl_bytes *out_pattern, uint64_t *out_offset);
+/* Before anyone joins: what was written down. */
+void pl_history_set_dropped(struct pl_history *h, struct pl_bytes pattern, uint64_t offset);
+/* Where a reader with that cursor goes on: 0 if its epoch is unknown. */
+uint64_t pl_history_resume_at(const struct pl_history *h, struct pl_cursor since);
 
 /* Where the log stands: the offset of the newest message. */
 struct pl_cursor pl_history_head(const struct pl_history *h);

@@ -125,6 +125,7 @@ static void resume_older(struct pl_runner *r, struct pl_session *old, struct pl_
     mailbox->will_delay_ms = e->mailbox->will_delay_ms;
     mailbox->will_expiry_ms = e->mailbox->will_expiry_ms;
     e->mailbox->will = NULL;
+    pl_store_mailbox(r, mailbox);
     e->session = old;
     old->claims++;
     /* The end of the new login counts from here on; it comes with the identity. */
@@ -163,7 +164,7 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
     struct pl_realm *realm = r->realm;
     struct pl_expected *e = op->subject;
     struct pl_session *s = op->session;
-    struct pl_map_entry *found = pl_map_find(&realm->names, e->mailbox->entry.key);
+    struct pl_map_entry *found = op->err ? NULL : pl_map_find(&realm->names, e->mailbox->entry.key);
     if (found) {
         struct pl_mailbox *mailbox = PL_CONTAINER(found, struct pl_mailbox, entry);
         struct pl_session *old = mailbox->session;
@@ -175,7 +176,9 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
         pl_count(&r->batch->worker->counters.takeovers, !mailbox->is_detached);
         end_older(r, old);
     }
-    enum pl_err err = pl_map_add(&realm->names, &e->mailbox->entry, e->mailbox->entry.key);
+    enum pl_err err = (enum pl_err)op->err;
+    if (!err)
+        err = pl_map_add(&realm->names, &e->mailbox->entry, e->mailbox->entry.key);
     if (!err) {
         err = pl_run_enter(r, s);
         if (err)
@@ -184,15 +187,21 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
     if (!err) {
         s->mailbox = e->mailbox;
         e->mailbox = NULL;
+        s->mailbox->is_stored = realm->journal && s->mailbox->expiry_ms;
+        if (s->mailbox->is_stored && found && !e->clean)
+            pl_store_mailbox(r, s->mailbox); /* it went with the older one */
     }
     struct pl_item *item = pl_run_done(r, s, PL_DONE_CLAIM, err, op->token);
     item->expected = e;
 }
 
-void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms)
+void pl_run_set_expiry(struct pl_runner *r, struct pl_session *s, uint64_t expiry_ms)
 {
-    if (s->mailbox)
-        s->mailbox->expiry_ms = expiry_ms;
+    if (!s->mailbox)
+        return;
+    s->mailbox->expiry_ms = expiry_ms;
+    if (s->mailbox->is_stored)
+        pl_store_mailbox(r, s->mailbox);
 }
 
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will)
@@ -222,6 +231,8 @@ void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will)
     }
     mailbox->is_detached = true;
     realm->detached_count++;
+    if (mailbox->is_stored)
+        pl_store_mailbox(r, mailbox);
     /* A login that ends later does not end a session without a connection; a new one logs in. */
     pl_heap_remove(&realm->deadlines, &s->expiry);
     if (mailbox->will && publish_will && mailbox->will_delay_ms) {

@@ -36,6 +36,7 @@ struct pl_match_slot {
 
 struct pl_match {
     atomic_uint refs;
+    bool has_durable;   /* some target or member outlives the process */
     bool has_no_local;  /* some target must not get what its session published */
     uint32_t receivers; /* targets plus slots */
     uint32_t part_count, group_count, target_count, slot_count, member_count;

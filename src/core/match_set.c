@@ -335,7 +335,7 @@ struct pl_match *pl_set_build(struct pl_set_builder *b, const struct pl_places *
     struct pl_match_slot *slots = (struct pl_match_slot *)(void *)(parts + n.parts);
     uint8_t *text = (uint8_t *)(slots + n.slots);
 
-    bool has_no_local = false;
+    bool has_no_local = false, has_durable = false;
     uint32_t group = 0, part = 0;
     for (uint32_t i = 0; i < b->target_count; i++) {
         const struct pl_found *it = &b->targets[i];
@@ -350,14 +350,18 @@ struct pl_match *pl_set_build(struct pl_set_builder *b, const struct pl_places *
         groups[group - 1].count++;
         targets[i] = it->sub;
         has_no_local |= it->sub->flags & PL_SUB_NO_LOCAL;
+        has_durable |= it->sub->is_durable && it->sub->qos;
     }
     (void)split_members(b, slots);
-    for (uint32_t i = 0; i < b->member_count; i++)
+    for (uint32_t i = 0; i < b->member_count; i++) {
         members[i] = b->members[i].sub;
+        has_durable |= members[i]->is_durable && members[i]->qos;
+    }
     if (subject.len)
         memcpy(text, subject.data, subject.len);
 
     block->match = (struct pl_match){
+        .has_durable = has_durable,
         .has_no_local = has_no_local,
         .part_count = n.parts,
         .group_count = n.groups,

@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "codec/wamp.h"
 #include "core/audience.h"
+#include "core/journal.h"
 
 static size_t audience_bytes(const struct pl_audience *a)
 {
@@ -207,6 +208,8 @@ struct pl_message *pl_message_unref(struct pl_message *m)
     if (!m || atomic_fetch_sub_explicit(&m->refs, 1, memory_order_acq_rel) != 1)
         return NULL;
     pl_shared_unref(atomic_load_explicit(&m->plain, memory_order_relaxed));
+    if (m->record)
+        m->record->drop(m->record);
     pl_free(m);
     return NULL;
 }

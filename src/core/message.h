@@ -33,6 +33,7 @@ struct pl_header {
 };
 
 struct pl_audience;
+struct pl_record;
 
 /* Who published, or calls, as receivers may be told. */
 struct pl_author {
@@ -74,6 +75,7 @@ struct pl_message {
     bool is_kept; /* stands on the heap, counted */
     _Atomic(struct pl_message *) kept; /* the counted copy of one in a batch, once made */
     _Atomic(struct pl_shared *) plain; /* see pl_message_plain; once made */
+    struct pl_record *record;          /* of a kept one in the store; dropped with it */
     atomic_uint refs;                  /* of a kept one */
 };
 

@@ -52,6 +52,8 @@ struct pl_realm *pl_realm_free(struct pl_realm *realm)
     if (!realm)
         return NULL;
     PL_ASSERT(!realm->sessions);
+    pl_deferrals_done(&realm->deferrals);
+    pl_free(realm->epochs);
     pl_matcher_free(realm->matcher);
     pl_retained_free(realm->retained);
     pl_history_free(realm->history);
@@ -116,8 +118,55 @@ static struct pl_batch *own_batch(struct pl_realm *realm, struct pl_worker *w)
     return b;
 }
 
+void pl_realm_set_journal(struct pl_realm *realm, const struct pl_journal *journal)
+{
+    pthread_mutex_lock(&realm->lock);
+    realm->journal = journal;
+    pthread_mutex_unlock(&realm->lock);
+}
+
+/* A part of what has been decided; true: there is more, and memory for it. */
+static bool run_decided(struct pl_realm *realm, struct pl_worker *home)
+{
+    struct pl_batch *b = own_batch(realm, home);
+    if (!b)
+        return false; /* the next tick comes */
+    struct pl_runner r = {
+        .realm = realm,
+        .batch = b,
+        .now_ms = home->now_ms,
+        .now_unix_ms = home->now_unix_ms,
+    };
+    pthread_mutex_lock(&realm->lock);
+    struct pl_batch *spent;
+    bool is_more = pl_run_decided(&r, &spent);
+    uint64_t wake = pl_realm_hand_over(realm, b);
+    pthread_mutex_unlock(&realm->lock);
+    pl_realm_wake(realm, wake);
+    while (spent) {
+        struct pl_batch *next = spent->next;
+        spent->next = NULL;
+        pl_batch_release(spent, home);
+        spent = next;
+    }
+    return is_more;
+}
+
+void pl_realm_committed(
+    struct pl_realm *realm, struct pl_worker *home, uint64_t ticket, enum pl_err err)
+{
+    pthread_mutex_lock(&realm->lock);
+    pl_deferrals_decide(&realm->deferrals, ticket, err);
+    bool is_more = realm->deferrals.head < realm->deferrals.decided;
+    pthread_mutex_unlock(&realm->lock);
+    while (is_more)
+        is_more = run_decided(realm, home);
+}
+
 void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
 {
+    if (realm->journal)
+        pl_realm_committed(realm, home, 0, PL_OK); /* what met no memory */
     struct pl_batch *b = own_batch(realm, home);
     if (!b)
         return; /* no memory: the next tick comes */
@@ -133,9 +182,11 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
         pl_run_stuck_calls(&r);
     if (home->now_ms >= realm->expire_next_ms) {
         uint64_t forgotten = pl_history_forgotten(realm->history);
-        pl_history_expire(realm->history, home->now_ms);
+        pl_history_expire(realm->history, home->now_unix_ms);
         if (forgotten != pl_history_forgotten(realm->history))
             pl_matcher_touch(realm->matcher);
+        if (realm->journal)
+            pl_store_dropped(realm);
         pl_retained_expire(realm->retained, home->now_ms);
         realm->expire_next_ms = home->now_ms + EXPIRE_EVERY_MS;
     }

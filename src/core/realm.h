@@ -10,6 +10,8 @@
 #include "core/match.h"
 #include "core/session.h"
 
+struct pl_journal;
+
 struct pl_realm_limits {
     uint32_t payload_max;       /* bytes of a published payload */
     uint32_t subject_max;       /* bytes of a name or pattern */
@@ -45,6 +47,13 @@ uint64_t pl_realm_seed(const struct pl_realm *realm);
 PL_MUST_USE enum pl_err pl_realm_add_history(struct pl_realm *realm, struct pl_history_rule rule);
 /* Before anyone joins: subjects may be claimed (pl_subscribe_options). */
 void pl_realm_set_claims(struct pl_realm *realm, const struct pl_history_claims *claims);
+
+/* Where what is to outlive the process is written to, before anyone joins; NULL: nothing is any
+ * more, whatever ends from here on stays in the store. Borrowed. */
+void pl_realm_set_journal(struct pl_realm *realm, const struct pl_journal *journal);
+/* On the home worker's thread, in the order of tickets: what became of the journal's group. */
+void pl_realm_committed(
+    struct pl_realm *realm, struct pl_worker *home, uint64_t ticket, enum pl_err err);
 
 /* The realm's home worker, the first, calls it at least every second, and when a deadline is due:
  * runs deadlines (calls, wills, session expiry, identities) as a batch of that worker. When that is

@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "core/batch.h"
 #include "core/dealer.h"
+#include "core/journal.h"
 #include "core/retained.h"
 
 enum pl_due_kind { PL_DUE_IDENTITY, PL_DUE_SESSION, PL_DUE_WILL, PL_DUE_CALL };
@@ -16,6 +17,22 @@ struct pl_presence {
     struct pl_map_entry entry;
     uint64_t id; /* pl_session_public_id */
     struct pl_session *session;
+};
+
+/* What waits until its group is on disk; and what must not come before that (durable.c). */
+struct pl_deferred {
+    struct pl_op op;
+    struct pl_message *kept; /* PUBLISH: one reference */
+    struct pl_batch *batch;  /* it came in, held while there are such; NULL: it needs none */
+    uint64_t ticket;
+    bool is_written; /* part of that group, not only behind it */
+    uint8_t worker;  /* whose handed_bytes it counts in */
+};
+
+struct pl_deferrals {
+    struct pl_deferred *ring;     /* owned; positions rise for ever */
+    uint32_t cap;                 /* power of two, or 0 */
+    uint64_t head, decided, tail; /* before `decided`, their groups' fate stands in op.err */
 };
 
 struct pl_realm {
@@ -31,8 +48,12 @@ struct pl_realm {
     struct pl_session *observer; /* is told what happens; NULL: nobody */
     struct pl_session *sessions;
     uint64_t session_count, detached_count, publications;
+    uint32_t durable_subs;     /* subscriptions with QoS that outlive the process */
     uint32_t retained_readers; /* replays of retained values that have not ended */
     struct pl_random random;
+    struct pl_deferrals deferrals;
+    struct pl_cursor *epochs; /* earlier ones, as the store knows them; owned */
+    uint32_t epoch_count;
     uint64_t expire_next_ms; /* when old history and retained values are looked for */
 
     /* Constant. */
@@ -41,6 +62,7 @@ struct pl_realm {
     uint32_t worker_count;
     uint64_t epoch, seed;
     bool has_history;
+    const struct pl_journal *journal; /* NULL: nothing outlives the process */
     struct pl_realm_limits limits;
 };
 
@@ -53,10 +75,16 @@ struct pl_runner {
     const struct pl_match *heard; /* of the run that is open: does its publisher hear himself? */
     const struct pl_session *hearer;
     bool is_heard;
+    bool is_commit; /* what it runs has waited for the disk already */
     uint64_t now_ms, now_unix_ms;
 };
 
 /* Under the lock. */
+void pl_run_op(struct pl_runner *r, struct pl_op *op);
+/* Items that an op must find room for. */
+uint32_t pl_op_answers(const struct pl_op *op);
+/* One message of a publication that wants no answer. */
+void pl_run_plain(struct pl_runner *r, const struct pl_op *op, uint32_t index);
 void pl_run_message(
     struct pl_runner *r, uint32_t index, const struct pl_match **out_match, enum pl_err *out_err);
 /* One that wants the message, connected if there is one, each in its turn by chance; of those that
@@ -88,8 +116,31 @@ void pl_run_tell(struct pl_runner *r, const struct pl_op *op);
 void pl_run_card(const struct pl_op *op);
 void pl_run_detach(struct pl_runner *r, struct pl_session *s, bool publish_will);
 void pl_run_leave(struct pl_runner *r, struct pl_session *s, bool publish_will);
-void pl_run_set_expiry(struct pl_session *s, uint64_t expiry_ms);
+void pl_run_set_expiry(struct pl_runner *r, struct pl_session *s, uint64_t expiry_ms);
 void pl_run_due(struct pl_runner *r);
+/* ---- durable.c, under the lock ---- */
+
+/* True: the op waits for the disk, or for one that does, or was done. */
+bool pl_run_defer(struct pl_runner *r, struct pl_op *op);
+/* One that is nobody's, as a will. True: it waits, and the reference was taken. */
+bool pl_run_defer_kept(struct pl_runner *r, struct pl_message *kept);
+/* The session goes: what waits of it is done without it, or not at all. */
+void pl_run_forget_deferred(struct pl_runner *r, struct pl_session *s);
+/* The session's own lines in the store: as it stands now; or away with all that is its. */
+void pl_store_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox);
+void pl_unstore_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox);
+/* A line of the log in the store. */
+void pl_store_log(struct pl_realm *realm, struct pl_bytes name, const struct pl_bytes *about,
+    struct pl_bytes value);
+/* What durable rules have dropped since it was last written (restore.c). */
+void pl_store_dropped(struct pl_realm *realm);
+/* Runs what has been decided, some of it; true: there is more. *out_spent: batches that are held no
+ * more, by `next`: to be released after the lock. */
+bool pl_run_decided(struct pl_runner *r, struct pl_batch **out_spent);
+/* The group is on disk, or err. */
+void pl_deferrals_decide(struct pl_deferrals *d, uint64_t ticket, enum pl_err err);
+void pl_deferrals_done(struct pl_deferrals *d);
+
 void pl_mailbox_free(struct pl_mailbox *mailbox);
 /* Links the batch into the inboxes; bits of the workers to wake are returned. */
 uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b);

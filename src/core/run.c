@@ -137,7 +137,7 @@ void pl_run_message(
     /* What is for sessions of now is for nobody who comes later. */
     bool is_fleeting = has_audience(m) && m->properties->audience->names_sessions;
     if (realm->has_history && !is_fleeting) {
-        *out_err = pl_history_append(realm->history, m, r->now_ms);
+        *out_err = pl_history_append(realm->history, m, r->now_unix_ms);
         if (*out_err)
             return;
     }
@@ -174,6 +174,8 @@ void pl_run_publish_kept(struct pl_runner *r, struct pl_message *kept_moved)
     const struct pl_match *match;
     enum pl_err err;
     kept_moved->time_unix_ms = r->now_unix_ms;
+    if (pl_run_defer_kept(r, kept_moved))
+        return;
     if (!pl_batch_add_kept(r->batch, kept_moved, &index))
         pl_run_message(r, index, &match, &err);
     else
@@ -217,14 +219,21 @@ static void run_one(struct pl_runner *r, const struct pl_op *op, uint32_t index,
     pl_run_message(r, index, out_match, out_err);
 }
 
+void pl_run_plain(struct pl_runner *r, const struct pl_op *op, uint32_t index)
+{
+    const struct pl_match *match;
+    bool called;
+    enum pl_err dropped; /* counted where it was met */
+    run_one(r, op, index, &match, &called, &dropped);
+}
+
 static void run_publish(struct pl_runner *r, const struct pl_op *op)
 {
     const struct pl_match *match = NULL;
     bool called = false;
     if (op->count > 1) {
-        enum pl_err dropped; /* counted where it was met */
         for (uint32_t i = 0; i < op->count; i++)
-            run_one(r, op, op->index + i, &match, &called, &dropped);
+            pl_run_plain(r, op, op->index + i);
         return;
     }
     enum pl_err err = (enum pl_err)op->err;
@@ -249,7 +258,7 @@ static void run_read_log(struct pl_runner *r, const struct pl_op *op)
     struct pl_realm *realm = r->realm;
     const struct pl_log_request *request = op->subject;
     struct pl_cursor head = pl_history_head(realm->history);
-    uint64_t offset = request->from.epoch == head.epoch ? request->from.offset : 0;
+    uint64_t offset = pl_history_resume_at(realm->history, request->from);
     struct pl_message *found[REPLAY_CHUNK];
     bool is_end = false;
     size_t max = request->max < REPLAY_CHUNK ? request->max : REPLAY_CHUNK;
@@ -303,7 +312,8 @@ static void take_out(struct pl_runner *r, struct pl_subscription *sub)
     pl_run_notice(r, sub->session, PL_NOTICE_UNSUBSCRIBED, sub->pattern, NULL, false);
     pl_matcher_remove(realm->matcher, sub);
     if (sub->has_claim)
-        pl_history_release(realm->history, sub->pattern->text, r->now_ms);
+        pl_history_release(realm->history, sub->pattern->text, r->now_unix_ms);
+    realm->durable_subs -= sub->is_durable && sub->qos;
     *sub->session_at = sub->session_next;
     if (sub->session_next)
         sub->session_next->session_at = sub->session_at;
@@ -322,6 +332,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
 {
     struct pl_realm *realm = r->realm;
     pl_run_drop_calls(r, s);
+    pl_run_forget_deferred(r, s);
     while (s->subs)
         take_out(r, s->subs);
     r->last = NULL;
@@ -339,6 +350,7 @@ void pl_run_remove(struct pl_runner *r, struct pl_session *s, enum pl_err why)
     pl_heap_remove(&realm->deadlines, &s->expiry);
     struct pl_mailbox *mailbox = s->mailbox;
     if (mailbox) {
+        pl_unstore_mailbox(r, mailbox);
         pl_map_remove(&realm->names, &mailbox->entry);
         pl_heap_remove(&realm->deadlines, &mailbox->expiry);
         pl_heap_remove(&realm->deadlines, &mailbox->will_due);
@@ -408,15 +420,12 @@ static bool begin_history(struct pl_runner *r, struct pl_replay_job *job,
     struct pl_subscription *sub, bool *out_recovered)
 {
     const struct pl_subscribe_options *o = &job->options;
-    struct pl_cursor head = pl_history_head(r->realm->history);
     *out_recovered = false;
     if (o->has_cursor) {
         *out_recovered = pl_history_is_whole(r->realm->history, sub->pattern, o->cursor);
         if (!*out_recovered && o->is_strict)
             return false;
-        job->offset = o->cursor.epoch != head.epoch    ? 0
-                      : o->cursor.offset < head.offset ? o->cursor.offset
-                                                       : head.offset;
+        job->offset = pl_history_resume_at(r->realm->history, o->cursor);
     }
     return true;
 }
@@ -454,7 +463,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
         }
         err = pl_matcher_add(realm->matcher, sub);
         if (err && sub->has_claim)
-            pl_history_release(realm->history, sub->pattern->text, r->now_ms);
+            pl_history_release(realm->history, sub->pattern->text, r->now_unix_ms);
     }
     r->last = NULL;
     if (err) {
@@ -471,6 +480,7 @@ static void run_subscribe(struct pl_runner *r, const struct pl_op *op)
         sub->session_at = &s->subs;
         s->subs = sub;
         s->sub_count++;
+        realm->durable_subs += sub->is_durable && sub->qos;
         pl_run_notice(r, s, PL_NOTICE_SUBSCRIBED, sub->pattern, NULL, false);
     }
     struct pl_item *item = pl_run_done(r, s, PL_DONE_SUBSCRIBE, err, op->token);
@@ -495,7 +505,8 @@ static void run_unsubscribe(struct pl_runner *r, const struct pl_op *op)
         sub->session_at = NULL;
     }
     r->last = NULL;
-    struct pl_item *item = pl_run_done(r, op->session, PL_DONE_UNSUBSCRIBE, PL_OK, op->token);
+    struct pl_item *item =
+        pl_run_done(r, op->session, PL_DONE_UNSUBSCRIBE, (enum pl_err)op->err, op->token);
     item->sub = sub;
 }
 
@@ -550,10 +561,12 @@ static bool is_owners(const struct pl_op *op)
     return op->index == op->session->claims;
 }
 
-static void run_op(struct pl_runner *r, struct pl_op *op)
+void pl_run_op(struct pl_runner *r, struct pl_op *op)
 {
     if (is_too_late(op))
         pl_op_forget(op);
+    if (r->realm->journal && !r->is_commit && pl_run_defer(r, op))
+        return;
     switch ((enum pl_op_kind)op->kind) {
     case PL_OP_NONE:
         return;
@@ -581,12 +594,16 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
     case PL_OP_FENCE:
         pl_run_done(r, op->session, PL_DONE_FENCE, PL_OK, op->token);
         return;
+    case PL_OP_STATE:
+        if (op->flags)
+            pl_run_done(r, op->session, PL_DONE_STATE, (enum pl_err)op->err, op->token);
+        return;
     case PL_OP_REPLAY:
         step_replay(r, op->subject);
         return;
     case PL_OP_EXPIRY:
         if (is_owners(op))
-            pl_run_set_expiry(op->session, op->token);
+            pl_run_set_expiry(r, op->session, op->token);
         return;
     case PL_OP_DETACH:
         if (is_owners(op))
@@ -633,7 +650,7 @@ static void run_op(struct pl_runner *r, struct pl_op *op)
 }
 
 /* Items that must not be missing. Runs and picks reserve for themselves, and may fail. */
-static uint32_t answers_of(const struct pl_op *op)
+uint32_t pl_op_answers(const struct pl_op *op)
 {
     switch ((enum pl_op_kind)op->kind) {
     case PL_OP_NONE:
@@ -645,6 +662,7 @@ static uint32_t answers_of(const struct pl_op *op)
     case PL_OP_CARD:
         return 0;
     case PL_OP_PUBLISH:
+    case PL_OP_STATE:
         return op->flags != 0;
     case PL_OP_JOIN:
     case PL_OP_UNSUBSCRIBE:
@@ -679,14 +697,14 @@ bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b)
     };
     uint32_t promised = 0;
     for (uint32_t i = 0; i < b->op_count; i++)
-        promised += answers_of(&b->ops[i]);
+        promised += pl_op_answers(&b->ops[i]);
     if (pl_batch_reserve_items(b, promised))
         return false;
     b->item_promised = promised;
     pthread_mutex_lock(&realm->lock);
     for (uint32_t i = 0; i < b->op_count; i++) {
-        uint32_t answers = answers_of(&b->ops[i]);
-        run_op(&r, &b->ops[i]);
+        uint32_t answers = pl_op_answers(&b->ops[i]);
+        pl_run_op(&r, &b->ops[i]);
         b->item_promised -= answers;
     }
     b->op_count = 0;
@@ -706,6 +724,7 @@ uint64_t pl_realm_hand_over(struct pl_realm *realm, struct pl_batch *b)
         walkers++;
     }
     uint32_t own = b->worker->index;
+    walkers += b->deferred > 0;
     atomic_store_explicit(&b->walkers, walkers, memory_order_relaxed);
     if (b->bytes)
         atomic_fetch_add_explicit(&b->worker->handed_bytes, b->bytes, memory_order_relaxed);

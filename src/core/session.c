@@ -350,6 +350,24 @@ void pl_session_fence(struct pl_session *s, uint64_t token)
         pl_session_end(s, PL_NO_MEMORY);
 }
 
+void pl_session_put_state(struct pl_session *s, struct pl_bytes key, struct pl_bytes value,
+    bool wants_done, uint64_t token)
+{
+    struct pl_arena *arena = pl_session_arena(s);
+    struct pl_state_note *note = pl_arena_alloc(arena, sizeof *note);
+    const char *key_copy = pl_arena_copy(arena, key), *value_copy = pl_arena_copy(arena, value);
+    struct pl_op *op = note && key_copy && value_copy ? pl_session_add_op(s, PL_OP_STATE) : NULL;
+    if (!op) {
+        pl_session_end(s, PL_NO_MEMORY);
+        return;
+    }
+    *note = (struct pl_state_note){
+        .key = pl_bytes_of(key_copy, key.len), .value = pl_bytes_of(value_copy, value.len)};
+    op->subject = note;
+    op->flags = wants_done ? PL_WANT_DONE : 0;
+    op->token = token;
+}
+
 static bool has_too_many_tokens(struct pl_bytes subject)
 {
     if (subject.len < PL_SUBJECT_TOKENS_MAX)
@@ -649,6 +667,7 @@ static void complete(struct pl_worker *w, const struct pl_item *item)
     case PL_DONE_JOIN:
     case PL_DONE_CLAIM:
     case PL_DONE_PUBLISH:
+    case PL_DONE_STATE:
     case PL_DONE_FENCE:
         break;
     case PL_DONE_REGISTER:

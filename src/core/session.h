@@ -49,6 +49,7 @@ enum pl_done {
     PL_DONE_UNSUBSCRIBE, /* sub: nothing refers to it any more, free it */
     PL_DONE_REPLAY,      /* sub: retained or history has been sent whole; live from here */
     PL_DONE_PUBLISH,     /* err: PL_NO_RESPONDERS, PL_DENIED, PL_LIMIT …; receivers */
+    PL_DONE_STATE,       /* what pl_session_put_state wrote is on disk. err: PL_STORE */
     PL_DONE_FENCE,       /* all that was asked for before has been answered and delivered */
     PL_DONE_REGISTER,    /* callee, id; on an error it is the protocol's to free */
     PL_DONE_UNREGISTER,  /* callee: nothing refers to it any more, free it */
@@ -73,6 +74,8 @@ struct pl_completion {
     uint32_t message_count;
     bool is_end; /* LOG: there is nothing behind cursor */
 };
+
+enum { PL_SUB_STATE_MAX = 32 };
 
 enum pl_origin { PL_ORIGIN_LIVE, PL_ORIGIN_RETAINED, PL_ORIGIN_HISTORY };
 
@@ -135,6 +138,11 @@ struct pl_session_ops {
      * session that goes on, the session must be without a connection when this returns (out NULL):
      * it may belong to another reactor then. */
     void (*ended)(struct pl_session *session, enum pl_err why);
+
+    /* Pure, under the realm's lock: what a durable subscription is made of again, at most
+     * PL_SUB_STATE_MAX bytes, and the key, unique in its session and borrowed from it. */
+    size_t (*write_state)(
+        const struct pl_subscription *sub, uint8_t *out_state, struct pl_bytes *out_key);
 
     /* A call for one of its callees. */
     void (*invoke)(struct pl_session *session, const struct pl_invocation *invocation);
@@ -202,6 +210,7 @@ struct pl_session {
     void *open_request;                   /* the login or claim that is open; its reactor */
     const struct pl_challenge *challenge; /* after PL_CHALLENGED; in `exchange` */
     struct pl_exchange *exchange;         /* the authenticator's, until the next login or done */
+    uint32_t deferred;                    /* its ops that wait for the disk; under the lock */
     struct pl_realm *asked_realm;         /* the server's: which the login asked for; NULL: none */
     void *about; /* the server's: what /connections tells of it. Borrowed */
 };
@@ -290,6 +299,15 @@ void pl_session_subscribe(struct pl_session *s, struct pl_subscription *sub,
     const struct pl_subscribe_options *options, uint64_t token);
 /* What was published before still comes, until PL_DONE_UNSUBSCRIBE. */
 void pl_session_unsubscribe(struct pl_session *s, struct pl_subscription *sub, uint64_t token);
+
+/*
+ * Writes a state of a named session's own into the store, under a key that is unique in it; an
+ * empty value drops it. It ends with the session. wants_done: PL_DONE_STATE tells when it is on
+ * disk. A session that does not outlive the process, or no store: nothing is written, and that is
+ * told at once. Bytes are copied.
+ */
+void pl_session_put_state(struct pl_session *s, struct pl_bytes key, struct pl_bytes value,
+    bool wants_done, uint64_t token);
 
 /*
  * Asks for nothing but its place in the order: PL_DONE_FENCE comes behind the completions of all

@@ -46,6 +46,9 @@ struct pl_subscription {
     uint8_t qos;                /* 0, 1, 2: the most it wants */
     uint8_t protocol_bits;      /* the protocol's own */
     uint8_t flags;              /* enum pl_subscription_flags */
+    bool is_durable;            /* what it wants with QoS 1 and 2, and it itself, outlives the
+                                   process; of a session that was claimed with an expiry */
+    bool is_replaced;           /* before it is unsubscribed: another one has its key */
 
     /* The core's. What matching reads stands in the first 64 bytes. */
     uint8_t worker;     /* index of the session's worker, as matching sees it; under the lock */
@@ -58,7 +61,9 @@ struct pl_subscription {
     struct pl_subscription *node_next, **node_at;       /* list of its tree node; under the lock */
     struct pl_subscription *session_next, **session_at; /* list of its session; under the lock */
     struct pl_backlog *backlog; /* what waits for a slow reader; its reactor */
-    struct pl_replay_job *job;  /* what it still has to be given from before; under the lock */
+    uint64_t since; /* of a durable one: id of the last stored message before it. A protocol that
+                       replaces one hands it on; 0: as of now */
+    struct pl_replay_job *job; /* what it still has to be given from before; under the lock */
 };
 
 #endif

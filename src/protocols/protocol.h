@@ -51,8 +51,6 @@ struct pl_link_host {
     void (*close)(struct pl_link *link, enum pl_err why, const struct pl_diag *diag);
     /* After what is queued was written, TLS begins: next bytes are a ClientHello. */
     enum pl_err (*start_tls)(struct pl_link *link);
-    /* `tick` comes at that time instead of the one that it asked for. */
-    void (*tick_at)(struct pl_link *link, uint64_t at_ms);
     /* One message, where link->framing is PL_FRAMING_MESSAGES. */
     enum pl_err (*send_message)(struct pl_link *link, bool is_text, struct pl_bytes message);
     /* Bytes that came from the peer in all, also those that it does not see (a WebSocket's pongs).
@@ -123,12 +121,28 @@ struct pl_link {
  */
 struct pl_bytes pl_link_request_token(struct pl_link *link);
 
+/*
+ * A protocol's sessions that outlive the process, at the start (core/restore.h): on the home
+ * worker's thread, before anyone connects.
+ */
+struct pl_restorer {
+    /* Without a connection, not in a realm yet. NULL: no memory. */
+    struct pl_session *(*session)(struct pl_worker *home, const void *options, bool was_connected);
+    /* One that its realm did not take. */
+    void (*give_up)(struct pl_session *session);
+    /* Calls pl_realm_restore_subscription. PL_MALFORMED: these are not the bytes of one. */
+    enum pl_err (*subscription)(struct pl_realm *realm, struct pl_session *session,
+        struct pl_bytes key, struct pl_bytes state, uint64_t since);
+    enum pl_err (*progress)(struct pl_session *session, struct pl_bytes key, struct pl_bytes value);
+    /* All that was kept has been delivered. */
+    void (*end)(struct pl_session *session);
+};
+
 struct pl_protocol {
     const char *name;
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */
     bool takes_messages; /* a WebSocket's messages come whole and one by one, not as a stream */
     bool refuses_text;   /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
-    bool never_deflates; /* what it carries does not get smaller, or each frame goes to many */
     size_t link_size; /* bytes of its struct that begins with struct pl_link; allocated zeroed with
                          the connection, and freed with it after `closed` */
 
@@ -142,6 +156,7 @@ struct pl_protocol {
     /* The server goes down: tell the peer in the protocol's words; close if that is the custom. */
     void (*drain)(struct pl_link *link);
     void (*closed)(struct pl_link *link, enum pl_err why);
+    const struct pl_restorer *restorer; /* NULL: its sessions end with the process */
 };
 
 #endif

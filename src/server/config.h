@@ -120,7 +120,6 @@ struct pl_config_wamp {
 struct pl_config_mles {
 #define PL_MLES PL_MEMBER
 #include "server/config.def"
-    bool has_key; /* key counts, also if it is empty: then MLES_KEY was set to that */
 };
 
 struct pl_config_calls {
@@ -130,6 +129,11 @@ struct pl_config_calls {
 
 struct pl_config_drain {
 #define PL_DRAIN PL_MEMBER
+#include "server/config.def"
+};
+
+struct pl_config_store {
+#define PL_STORE_KEY PL_MEMBER
 #include "server/config.def"
 };
 
@@ -205,6 +209,7 @@ struct pl_config {
     struct pl_config_mles mles;
     struct pl_config_calls calls;
     struct pl_config_drain drain;
+    struct pl_config_store store;
     struct pl_config_web web;
     struct pl_config_admin admin;
     struct pl_config_auth auth;
@@ -256,8 +261,6 @@ static inline bool pl_config_has_http(const struct pl_config_listener *listener)
 {
     return listener->websocket || listener->web || listener->redirect;
 }
-/* The key that Mles members share. False: there is none. */
-bool pl_config_mles_key(const struct pl_config *config, struct pl_bytes *out);
 /* The role of anonymous clients on this listener; NULL: there are none. */
 const char *pl_config_anonymous_role(
     const struct pl_config *config, const struct pl_config_listener *listener);

@@ -113,15 +113,19 @@ static const struct pl_config_key mles_keys[] = {
 #include "server/config.def"
 };
 SECTION(mles_section, "mles", pl_config_mles, mles_keys,
-    "Mles: channels with a memory, and the servers that share them. Subjects under a rule of "
-    "`history` "
-    "keep what that says.");
+    "What is special to Mles: channels, and the servers that share them.");
 
 static const struct pl_config_key calls_keys[] = {
 #define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
 #include "server/config.def"
 };
 SECTION(calls_section, "calls", pl_config_calls, calls_keys, "Requests and their answers.");
+
+static const struct pl_config_key store_keys[] = {
+#define PL_STORE_KEY(...) KEY(pl_config_store, __VA_ARGS__)
+#include "server/config.def"
+};
+SECTION(store_section, "store", pl_config_store, store_keys, "What outlives the process.");
 
 static const struct pl_config_key drain_keys[] = {
 #define PL_DRAIN(...) KEY(pl_config_drain, __VA_ARGS__)
@@ -218,6 +222,7 @@ static const struct pl_config_key root_keys[] = {
     NESTED(pl_config, calls, SECTION, calls_section)
     NESTED(pl_config, history, ITEMS, history_section)
     NESTED(pl_config, realms, ITEMS, realm_section)
+    NESTED(pl_config, store, SECTION, store_section)
     NESTED(pl_config, drain, SECTION, drain_section)
     /* clang-format on */
 };
@@ -229,7 +234,7 @@ const char pl_config_default_listeners[] =
     "# HTTP, WebSockets, and every protocol that its first bytes tell.\n"
     "- name: shared\n"
     "  port: 8080\n"
-    "  protocols: [mqtt, nats, redis, wamp, mles]\n"
+    "  protocols: [mqtt, nats, redis, wamp]\n"
     "  websocket: true\n"
     "  tls: optional\n"
     "- name: mqtt\n"
@@ -241,7 +246,7 @@ const char pl_config_default_listeners[] =
     "  protocols: nats\n"
     "- name: tls\n"
     "  port: 8443\n"
-    "  protocols: [mqtt, nats, redis, wamp, mles]\n"
+    "  protocols: [mqtt, nats, redis, wamp]\n"
     "  websocket: true\n"
     "  tls: on\n";
 

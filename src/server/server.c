@@ -17,6 +17,7 @@
 #include "server/notify.h"
 #include "server/site.h"
 #include "server/state.h"
+#include "store/store.h"
 
 enum { POLL_MS = 20, CLOSE_MS = 6000, LEAVE_MS = 2000, REVIEW_AGAIN_MS = 6000 };
 
@@ -97,6 +98,7 @@ static enum pl_err add_rules(
             .limit = rules[i].limit,
             .age_ms = rules[i].age_ms == PL_NEVER ? 0 : rules[i].age_ms,
             .bytes = rules[i].bytes,
+            .is_durable = rules[i].durable,
         };
         err = pl_pattern_parse(pl_bytes_text(rules[i].subject), &rule.pattern);
         if (!err)
@@ -124,12 +126,6 @@ static enum pl_err open_realms(struct pl_server *server)
         .session_expiry_max_ms = l->session_expiry_ms,
         .backlog_max = l->backlog,
     };
-    const struct pl_history_claims claims = {
-        .subjects = config->mles.channels,
-        .limit = config->mles.limit,
-        .age_ms = config->mles.age_ms,
-        .bytes = config->mles.bytes,
-    };
     server->realms = pl_zalloc((config->realms.count + 1) * sizeof(struct pl_realm *));
     if (!server->realms)
         return PL_NO_MEMORY;
@@ -148,7 +144,6 @@ static enum pl_err open_realms(struct pl_server *server)
                   : add_rules(server->realms[i], config->history.items, config->history.count);
         if (err)
             return err;
-        pl_realm_set_claims(server->realms[i], &claims);
     }
     return PL_OK;
 }
@@ -180,7 +175,6 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
     server->started_unix_ms = pl_clock_unix_ms();
     server->shard_count = count_threads(server->config);
     pthread_mutex_init(&server->users.lock, NULL);
-    pthread_mutex_init(&server->acme_lock, NULL);
     pl_map_init(&server->users.map, server->started_unix_ms);
     pl_registry_fill(server->config, &server->options);
     server->data = find_data(server->config);
@@ -191,11 +185,10 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         .accepts_per_second = limits->accept_rate,
         .address_accepts_per_minute = server->config->web.rate_limit,
     });
-    if (!server->data || !server->sys || !server->gate)
+    server->certificates = pl_tls_store_new();
+    if (!server->data || !server->sys || !server->gate || !server->certificates)
         return PL_NO_MEMORY;
-    enum pl_err err = pl_certificates_open(server);
-    if (!err)
-        err = pl_shards_open(server, diag);
+    enum pl_err err = pl_shards_open(server, diag);
     if (!err)
         err = open_realms(server);
     if (!err)
@@ -204,6 +197,8 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         err = pl_web_open(server, &server->web, diag);
     if (!err)
         err = pl_ports_open(server, diag);
+    if (!err)
+        err = pl_store_restore(server, diag);
     if (!err)
         err = pl_callers_open(server);
     if (!err)
@@ -284,8 +279,6 @@ static bool reload(struct pl_server *server, const struct pl_server_options *opt
     if (!err)
         err = pl_ports_load_tls(server, config, &diag);
     if (!err)
-        err = pl_certificates_order(server, config, &diag);
-    if (!err)
         pl_log_set_level(config->log.level);
     if (err)
         pl_log(PL_LOG_ERROR, "reload_failed", "why=\"%s\"",
@@ -307,7 +300,9 @@ static void block_signals(sigset_t *out)
     sigaddset(out, SIGINT);
     sigaddset(out, SIGHUP);
     pthread_sigmask(SIG_BLOCK, out, NULL);
-    (void)signal(SIGPIPE, SIG_IGN); /* It cannot fail for a signal that there is. */
+    /* It cannot fail for signals that there are. A file that may not grow is an error, no end. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 /* The next signal, 0 when the time is over. signals NULL: none are waited for. */
@@ -398,7 +393,6 @@ static void drain(struct pl_server *server, const sigset_t *signals)
     if (!server->is_embedded)
         pl_notify("STOPPING=1");
     atomic_store(&server->is_draining, true);
-    pl_certificates_stop(server);
     pl_ports_stop(server);
     pl_shards_drain(server);
     wait_until(server, are_drained, server->config->drain.timeout_ms, signals);
@@ -411,6 +405,8 @@ static void close_all(struct pl_server *server, bool is_running)
 {
     bool may_free = true;
     pl_mles_stop_peers(server);
+    /* Sessions that end from here on stay in the store. */
+    pl_store_close(server);
     if (is_running) {
         pl_home_run(server, end_sessions);
         sigset_t hurry;
@@ -434,10 +430,11 @@ static void close_all(struct pl_server *server, bool is_running)
         pl_callers_free(server);
         server->probe = pl_probe_free(server->probe);
         pl_shards_free(server);
+        server->store = pl_store_free(server->store);
     }
     if (server->gate)
         pl_gate_free(server->gate);
-    pl_certificates_free(server);
+    server->certificates = pl_tls_store_free(server->certificates);
     pl_sys_free(server->sys);
     pl_map_done(&server->users.map);
     pl_free(server->realms);
@@ -495,8 +492,6 @@ int pl_server_run(const struct pl_server_options *options)
     }
     if (!err)
         err = pl_mles_start_peers(server, &diag);
-    if (!err)
-        err = pl_certificates_order(server, server->config, &diag);
     if (!err)
         pl_ports_start(server);
     if (!err && options->ports_file)
@@ -563,8 +558,6 @@ enum pl_err pl_server_open(
     }
     if (!err)
         err = pl_mles_start_peers(server, diag);
-    if (!err)
-        err = pl_certificates_order(server, server->config, diag);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         close_all(server, is_running);

@@ -8,6 +8,7 @@
 #include "protocols/mqtt/mqtt_session.h"
 
 #include "base/alloc.h"
+#include "core/journal.h"
 #include "core/worker.h"
 
 static struct mqtt_alias_out *find_alias(const struct mqtt_link *l, struct pl_bytes subject)
@@ -151,7 +152,11 @@ static void deliver_mixed(const struct course *c)
         const struct pl_message *m = run->messages[i];
         if (pl_mqtt_look_qos(c->look, m)) {
             struct pl_bytes frame = c->is_direct ? frame_at(run, i) : PL_NO_BYTES;
-            pl_mqtt_flow_deliver(c->s, m, c->look, run->cursor.epoch, run->frames, frame);
+            bool is_stored = c->s->is_expiring && run->origin == PL_ORIGIN_LIVE && m->record;
+            uint64_t record = is_stored ? m->record->id : 0;
+            if (c->s->is_restoring && pl_mqtt_is_had(c->s, m, c->look))
+                continue;
+            pl_mqtt_flow_deliver(c->s, m, c->look, record, run->cursor.epoch, run->frames, frame);
             continue;
         }
         uint32_t from = i;

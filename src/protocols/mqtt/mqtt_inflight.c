@@ -14,57 +14,14 @@
  * How many may be open is the client's quota. On a new link all entries count as unsent: they go
  * out again in order with DUP, as the new quota allows, then the queue.
  */
-#include "protocols/mqtt/mqtt_session.h"
+#include "protocols/mqtt/mqtt_flow.h"
 
 #include "base/alloc.h"
 #include "core/worker.h"
 
-enum entry_state { ENTRY_DONE, ENTRY_SENT, ENTRY_RELEASED };
+enum { RING_FIRST = 16 };
 
-struct outgoing {
-    struct pl_message *message; /* one reference; NULL: done, or released */
-    uint64_t look;
-    uint8_t state;   /* enum entry_state */
-    bool is_on_wire; /* on this link */
-    bool was_sent;   /* on some link: it is a duplicate from then on */
-};
-
-enum {
-    IDS = 65535,
-    RING_FIRST = 16,
-    SPAN_FACTOR = 4, /* the window's span is at most so many times its size */
-    ID_PAGE_BITS = 1024,
-    ID_PAGES = 65536 / ID_PAGE_BITS,
-};
-
-/* A ring that grows by doubling. Positions rise for ever. */
-struct ring {
-    struct outgoing *items; /* owned */
-    uint32_t cap;           /* power of two, or 0 */
-    uint64_t head, tail;
-};
-
-struct id_page {
-    uint32_t count;
-    uint8_t bits[ID_PAGE_BITS / 8];
-};
-
-struct mqtt_flow {
-    struct ring window, queue;
-    uint64_t unsent; /* in the window: from here on something may have to be sent again */
-    size_t queue_bytes;
-    uint64_t epoch;                     /* of the realm's log, for cursors */
-    struct id_page *incoming[ID_PAGES]; /* QoS 2 from the client; owned, NULL: none in it */
-    struct id_page *spare;              /* owned, empty: ids come and go one by one */
-};
-
-static struct outgoing *ring_at(const struct ring *r, uint64_t position)
-{
-    return &r->items[position & (r->cap - 1)];
-}
-
-/* A new last one, not filled; NULL: no memory. */
-static struct outgoing *ring_push(struct ring *r)
+struct outgoing *pl_mqtt_ring_push(struct ring *r)
 {
     if (r->tail - r->head == r->cap) {
         uint32_t cap = r->cap ? r->cap * 2 : RING_FIRST;
@@ -97,7 +54,7 @@ static void ring_free(struct ring *r)
     pl_free(r->items);
 }
 
-static struct mqtt_flow *flow_of(struct mqtt_session *s)
+struct mqtt_flow *pl_mqtt_flow_of(struct mqtt_session *s)
 {
     if (!s->flow)
         s->flow = pl_zalloc(sizeof *s->flow);
@@ -111,6 +68,7 @@ void pl_mqtt_flow_free(struct mqtt_session *s)
         return;
     ring_free(&f->window);
     ring_free(&f->queue);
+    pl_mqtt_done_lists_free(f);
     for (uint32_t i = 0; i < ID_PAGES; i++)
         pl_free(f->incoming[i]);
     pl_free(f->spare);
@@ -120,14 +78,14 @@ void pl_mqtt_flow_free(struct mqtt_session *s)
 
 static uint16_t id_of(uint64_t position)
 {
-    return (uint16_t)(position % IDS + 1);
+    return (uint16_t)(position % MQTT_IDS + 1);
 }
 
 /* The open entry of a packet id, or NULL. */
 static struct outgoing *find_entry(const struct mqtt_flow *f, uint16_t packet_id)
 {
-    uint64_t first = f->window.head % IDS;
-    uint64_t offset = ((uint64_t)packet_id - 1 + IDS - first) % IDS;
+    uint64_t first = f->window.head % MQTT_IDS;
+    uint64_t offset = ((uint64_t)packet_id - 1 + MQTT_IDS - first) % MQTT_IDS;
     uint64_t position = f->window.head + offset;
     if (position >= f->window.tail)
         return NULL;
@@ -137,9 +95,9 @@ static struct outgoing *find_entry(const struct mqtt_flow *f, uint16_t packet_id
 
 static bool has_window(const struct mqtt_session *s, const struct mqtt_link *l)
 {
-    uint64_t span_max = (uint64_t)s->options->inflight_max * SPAN_FACTOR;
-    if (span_max > IDS)
-        span_max = IDS;
+    uint64_t span_max = (uint64_t)s->options->inflight_max * MQTT_SPAN_FACTOR;
+    if (span_max > MQTT_IDS)
+        span_max = MQTT_IDS;
     const struct ring *w = &s->flow->window;
     return l->quota && w->tail - w->head < span_max && pl_mqtt_has_room(l);
 }
@@ -148,7 +106,7 @@ static void finish(struct mqtt_session *s, struct outgoing *entry)
 {
     struct mqtt_flow *f = s->flow;
     struct mqtt_link *l = s->link;
-    entry->message = pl_message_unref(entry->message);
+    pl_mqtt_let_go(s, entry);
     entry->state = ENTRY_DONE;
     if (l && entry->is_on_wire && l->quota < l->quota_max)
         l->quota++;
@@ -157,6 +115,7 @@ static void finish(struct mqtt_session *s, struct outgoing *entry)
         w->head++;
     if (f->unsent < w->head)
         f->unsent = w->head;
+    pl_mqtt_mark(s, false);
 }
 
 /* ---- sending ---- */
@@ -209,65 +168,70 @@ static void note_sent(struct mqtt_session *s, struct outgoing *entry, enum mqtt_
 
 /* A new last entry of the window, whose reference it takes. MQTT_NOT_NOW: there was no memory; it
  * waits in the window, unless that could not take it. */
-static enum mqtt_sent send_new(struct mqtt_session *s, struct pl_message *kept_moved, uint64_t look,
+static enum mqtt_sent send_new(struct mqtt_session *s, const struct outgoing *moved,
     struct pl_shared *frames, struct pl_bytes frame)
 {
     struct mqtt_flow *f = s->flow;
     struct mqtt_link *l = s->link;
     uint64_t position = f->window.tail;
-    struct outgoing *entry = ring_push(&f->window);
+    struct outgoing *entry = pl_mqtt_ring_push(&f->window);
     if (!entry) {
         count_dropped(s, true);
-        pl_message_unref(kept_moved);
+        pl_message_unref(moved->message);
         return MQTT_NOT_NOW;
     }
-    *entry = (struct outgoing){
-        .message = kept_moved, .look = look, .state = ENTRY_SENT, .is_on_wire = true};
+    *entry = *moved;
+    entry->state = ENTRY_SENT;
+    entry->is_on_wire = true;
+    if (entry->record > f->through)
+        f->through = entry->record;
     l->quota--;
     uint16_t id = id_of(position);
-    enum mqtt_sent sent = frame.len
-                              ? append_frame(l, frames, frame, id)
-                              : pl_mqtt_write_publish(l, kept_moved, look, id, false, f->epoch);
+    enum mqtt_sent sent = frame.len ? append_frame(l, frames, frame, id)
+                                    : pl_mqtt_write_publish(l, entry->message, entry->look, id,
+                                          entry->was_sent, f->epoch);
     if (sent != MQTT_NOT_NOW)
         f->unsent = f->window.tail;
     note_sent(s, entry, sent);
     return sent;
 }
 
-static void enqueue(struct mqtt_session *s, struct pl_message *kept_moved, uint64_t look)
+static void enqueue(struct mqtt_session *s, const struct outgoing *moved)
 {
     struct mqtt_flow *f = s->flow;
-    size_t size = pl_message_size(kept_moved);
+    size_t size = pl_message_size(moved->message);
     bool is_full = f->queue.tail - f->queue.head >= s->options->queue_count_max ||
                    f->queue_bytes + size > s->options->queue_bytes_max;
-    struct outgoing *item = is_full ? NULL : ring_push(&f->queue);
+    struct outgoing *item = is_full ? NULL : pl_mqtt_ring_push(&f->queue);
     if (!item) {
         count_dropped(s, !is_full);
-        pl_message_unref(kept_moved);
+        pl_message_unref(moved->message);
         return;
     }
-    *item = (struct outgoing){.message = kept_moved, .look = look};
+    *item = *moved;
     f->queue_bytes += size;
 }
 
 void pl_mqtt_flow_deliver(struct mqtt_session *s, const struct pl_message *m, uint64_t look,
-    uint64_t epoch, struct pl_shared *frames, struct pl_bytes frame)
+    uint64_t record, uint64_t epoch, struct pl_shared *frames, struct pl_bytes frame)
 {
-    struct mqtt_flow *f = flow_of(s);
+    struct mqtt_flow *f = pl_mqtt_flow_of(s);
     struct pl_message *kept = f ? pl_message_keep(m) : NULL;
     if (!kept) {
         count_dropped(s, true);
         return;
     }
     f->epoch = epoch;
+    struct outgoing new = {
+        .message = kept, .look = look, .record = record, .was_sent = f->may_have_sent};
     struct mqtt_link *l = s->link;
     bool is_next = l && l->state == MQTT_CONNECTED && f->queue.head == f->queue.tail &&
                    f->unsent == f->window.tail;
     if (!is_next || !has_window(s, l)) {
-        enqueue(s, kept, look);
+        enqueue(s, &new);
         return;
     }
-    (void)send_new(s, kept, look, frames, frame);
+    (void)send_new(s, &new, frames, frame);
 }
 
 /* One that was sent on an older link, or before it broke. False: not now. */
@@ -306,7 +270,7 @@ static bool send_queued(struct mqtt_session *s)
         pl_message_unref(item.message);
         return true;
     }
-    return send_new(s, item.message, item.look, NULL, PL_NO_BYTES) != MQTT_NOT_NOW;
+    return send_new(s, &item, NULL, PL_NO_BYTES) != MQTT_NOT_NOW;
 }
 
 void pl_mqtt_flow_pump(struct mqtt_session *s)
@@ -387,7 +351,8 @@ static enum pl_err on_pubrec(
         return PL_OK;
     }
     entry->state = ENTRY_RELEASED;
-    entry->message = pl_message_unref(entry->message);
+    pl_mqtt_let_go(s, entry);
+    pl_mqtt_mark(s, false);
     pl_mqtt_write_ack(l, MQTT_PUBREL, packet->packet_id, MQTT_SUCCESS, NULL);
     return PL_OK;
 }
@@ -428,7 +393,7 @@ bool pl_mqtt_incoming_has(const struct mqtt_session *s, uint16_t packet_id)
 
 enum pl_err pl_mqtt_incoming_add(struct mqtt_session *s, uint16_t packet_id)
 {
-    struct mqtt_flow *f = flow_of(s);
+    struct mqtt_flow *f = pl_mqtt_flow_of(s);
     if (!f)
         return PL_NO_MEMORY;
     struct id_page **page = &f->incoming[packet_id / ID_PAGE_BITS];

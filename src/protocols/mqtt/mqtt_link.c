@@ -73,6 +73,8 @@ void pl_mqtt_part(struct mqtt_link *l, bool publish_will)
     l->link.session = NULL;
     s->link = NULL;
     if (has_joined)
+        pl_mqtt_mark(s, true);
+    if (has_joined)
         pl_session_detach(&s->core, publish_will);
     else
         pl_session_leave(&s->core, publish_will);
@@ -274,6 +276,11 @@ static uint64_t tick(struct pl_link *link, uint64_t now_ms)
         if (next_ms > now_ms + STALLED_LOOK_MS)
             next_ms = now_ms + STALLED_LOOK_MS;
     }
+    if (l->session && l->session->is_expiring) {
+        pl_mqtt_mark(l->session, false);
+        if (next_ms > now_ms + STALLED_LOOK_MS)
+            next_ms = now_ms + STALLED_LOOK_MS;
+    }
     return next_ms;
 }
 
@@ -308,4 +315,5 @@ const struct pl_protocol pl_mqtt_protocol = {
     .tick = tick,
     .drain = drain,
     .closed = closed,
+    .restorer = &pl_mqtt_restorer,
 };

@@ -172,6 +172,8 @@ static enum pl_err open_packet(
             l, PL_LIMIT, MQTT_RECEIVE_MAX_EXCEEDED, "more open messages than the receive maximum");
     if (packet->qos == 2 && pl_mqtt_incoming_add(l->session, packet->packet_id))
         return pl_mqtt_fail(l, PL_NO_MEMORY, MQTT_UNSPECIFIED_ERROR, "out of memory");
+    if (packet->qos == 2)
+        pl_mqtt_store_incoming(l->session, packet->packet_id);
     if (l->receive_open < UINT16_MAX)
         l->receive_open++;
     return PL_OK;
@@ -228,6 +230,7 @@ static uint8_t reason_of(const struct pl_completion *done)
         return MQTT_TOPIC_NAME_INVALID;
     case PL_TOO_LARGE:
     case PL_LIMIT:
+    case PL_STORE:
         return MQTT_QUOTA_EXCEEDED;
     default: /* memory, mostly */
         return MQTT_UNSPECIFIED_ERROR;
@@ -272,7 +275,7 @@ enum pl_err pl_mqtt_on_pubrel(struct mqtt_link *l, struct pl_bytes body)
     bool was_there = pl_mqtt_incoming_remove(l->session, packet.packet_id);
     if (was_there && l->receive_open)
         l->receive_open--;
-    pl_mqtt_write_ack(l, MQTT_PUBCOMP, packet.packet_id,
-        was_there ? MQTT_SUCCESS : MQTT_PACKET_ID_NOT_FOUND, NULL);
+    pl_mqtt_unstore_incoming(
+        l->session, packet.packet_id, was_there ? MQTT_SUCCESS : MQTT_PACKET_ID_NOT_FOUND);
     return PL_OK;
 }

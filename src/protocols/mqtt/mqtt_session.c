@@ -114,6 +114,9 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
     case PL_DONE_LEAVE:
         free_session(s);
         return;
+    case PL_DONE_STATE:
+        pl_mqtt_on_stored(s, done);
+        return;
     case PL_DONE_JOIN:
     case PL_DONE_REPLAY:
     case PL_DONE_FENCE:
@@ -130,4 +133,5 @@ const struct pl_session_ops pl_mqtt_session_ops = {
     .deliver = pl_mqtt_deliver,
     .complete = complete,
     .ended = ended,
+    .write_state = pl_mqtt_write_state,
 };

@@ -119,6 +119,7 @@ struct mqtt_session {
     uint32_t sub_count;  /* listed ones */
     uint32_t generation; /* counts links */
     bool is_expiring;    /* its session expiry is not 0 */
+    bool is_restoring;   /* messages that come are looked at, see pl_mqtt_is_had */
 };
 
 extern const struct pl_session_ops pl_mqtt_session_ops;
@@ -202,9 +203,10 @@ void pl_mqtt_aliases_out_done(struct mqtt_link *l);
 /* ---- mqtt_inflight.c ---- */
 
 /* A message with QoS 1 or 2 to the client: sent if the window has room, else queued, within the
- * limits. frame: it encoded for this link but for the packet id, in `frames`; empty: not so. */
+ * limits. record: its id in the store, 0 if it is not there for this session. frame: it encoded for
+ * this link but for the packet id, in `frames`; empty: not so. */
 void pl_mqtt_flow_deliver(struct mqtt_session *s, const struct pl_message *m, uint64_t look,
-    uint64_t epoch, struct pl_shared *frames, struct pl_bytes frame);
+    uint64_t record, uint64_t epoch, struct pl_shared *frames, struct pl_bytes frame);
 /* A new link: what was in flight is sent again, then what is queued. */
 void pl_mqtt_flow_resume(struct mqtt_session *s);
 /* Sends what waits, as far as window and output allow. */
@@ -218,5 +220,22 @@ PL_MUST_USE enum pl_err pl_mqtt_incoming_add(struct mqtt_session *s, uint16_t pa
 /* False: it was not there. */
 bool pl_mqtt_incoming_remove(struct mqtt_session *s, uint16_t packet_id);
 void pl_mqtt_flow_free(struct mqtt_session *s);
+
+/* ---- mqtt_durable.c ---- */
+extern const struct pl_restorer pl_mqtt_restorer;
+size_t pl_mqtt_write_state(
+    const struct pl_subscription *core, uint8_t *out_state, struct pl_bytes *out_key);
+/* A record that is restored: true: the session has had it, or has it already. */
+bool pl_mqtt_is_had(struct mqtt_session *s, const struct pl_message *m, uint64_t look);
+/* How far the client has come, if that has changed: now, or when the last time is a while ago. */
+void pl_mqtt_mark(struct mqtt_session *s, bool now);
+/* The packet id of a QoS 2 message from the client. */
+void pl_mqtt_store_incoming(struct mqtt_session *s, uint16_t packet_id);
+/* PUBCOMP goes out when the store has forgotten the id. */
+void pl_mqtt_unstore_incoming(struct mqtt_session *s, uint16_t packet_id, uint8_t reason);
+void pl_mqtt_on_stored(struct mqtt_session *s, const struct pl_completion *done);
+/* A subscription of a filter as it is kept, listed; NULL: it is none any more, or no memory. */
+struct mqtt_subscription *pl_mqtt_subscription_restore(
+    struct mqtt_session *s, struct pl_bytes text, uint64_t look, bool no_local);
 
 #endif

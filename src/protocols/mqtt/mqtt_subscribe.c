@@ -180,6 +180,7 @@ static uint8_t reason_of(enum pl_err err)
     case PL_BAD_NAME:
         return MQTT_TOPIC_FILTER_INVALID;
     case PL_LIMIT:
+    case PL_STORE:
         return MQTT_QUOTA_EXCEEDED;
     default: /* memory, mostly */
         return MQTT_UNSPECIFIED_ERROR;
@@ -217,6 +218,28 @@ static uint64_t look_of(const struct mqtt_link *l, const struct mqtt_filter *fil
     return look | (uint64_t)wish->subscription_id << MQTT_LOOK_ID_SHIFT;
 }
 
+/* What follows from the filter and the look. */
+static void fill(struct mqtt_subscription *sub, const struct mqtt_filter_parts *parts,
+    uint64_t look, bool no_local)
+{
+    struct pl_subscription *core = &sub->core;
+    sub->look = look;
+    if (parts->group.len)
+        core->queue =
+            pl_bytes_of(sub->text + (sub->text_len - parts->filter.len - 1 - parts->group.len),
+                parts->group.len);
+    /* A cursor holds the log's epoch, which a frame of all does not know. */
+    core->form = look & MQTT_LOOK_CURSOR ? 0 : look;
+    core->qos = (uint8_t)((look & MQTT_LOOK_QOS) >> MQTT_LOOK_QOS_SHIFT);
+    if (no_local)
+        core->flags |= PL_SUB_NO_LOCAL;
+    if (look & MQTT_LOOK_5)
+        core->flags |= PL_SUB_CAN_REPLY;
+    /* What tells its copies apart gets its own (MQTT 5.0, section 3.3.4). */
+    if (!(look & MQTT_LOOK_CURSOR) && !(look >> MQTT_LOOK_ID_SHIFT) && !no_local)
+        core->flags |= PL_SUB_ONCE;
+}
+
 static struct mqtt_subscription *new_subscription(struct mqtt_link *l,
     const struct mqtt_filter *filter, const struct mqtt_filter_parts *parts, uint8_t qos,
     const struct wish *wish)
@@ -226,30 +249,22 @@ static struct mqtt_subscription *new_subscription(struct mqtt_link *l,
         return NULL;
     memcpy(sub->text, filter->text.data, filter->text.len);
     sub->text_len = (uint16_t)filter->text.len;
-    sub->look = look_of(l, filter, qos, wish);
-    if (parts->group.len)
-        sub->core.queue =
-            pl_bytes_of(sub->text + (parts->group.data - filter->text.data), parts->group.len);
-    /* A cursor holds the log's epoch, which a frame of all does not know. */
-    sub->core.form = wish->has_options ? 0 : sub->look;
-    sub->core.qos = qos;
+    fill(sub, parts, look_of(l, filter, qos, wish), filter->no_local);
+    sub->core.is_durable = l->session->is_expiring;
     const struct pl_link_config *config = l->link.config;
     sub->core.protocol_bits = config->has_slow ? config->slow : PL_SLOW_DISCONNECT;
     sub->core.slow = qos ? PL_SLOW_OWN : sub->core.protocol_bits;
-    if (filter->no_local)
-        sub->core.flags |= PL_SUB_NO_LOCAL;
-    if (pl_mqtt_is_5(l))
-        sub->core.flags |= PL_SUB_CAN_REPLY;
-    /* What tells its copies apart gets its own (MQTT 5.0, section 3.3.4). */
-    if (!wish->has_options && !wish->subscription_id && !filter->no_local)
-        sub->core.flags |= PL_SUB_ONCE;
     return sub;
 }
 
-static void replace(struct mqtt_session *s, struct mqtt_subscription *old)
+/* `by` gets what was meant for the old one and waits in the store. */
+static void replace(
+    struct mqtt_session *s, struct mqtt_subscription *old, struct mqtt_subscription *by)
 {
     unlist(s, old);
     old->is_leaving = true;
+    old->core.is_replaced = true;
+    by->core.since = old->core.since;
     pl_session_unsubscribe(&s->core, &old->core, 0);
 }
 
@@ -281,7 +296,7 @@ static uint8_t subscribe(struct mqtt_link *l, struct mqtt_request *r, uint32_t i
     if (sub)
         sub->core.replay = replay_of(l, filter, parts, !old, wish);
     if (old && sub)
-        replace(s, old);
+        replace(s, old, sub);
     if (!sub || list(s, sub)) {
         pl_free(sub);
         pl_pattern_unref(pattern);
@@ -444,4 +459,35 @@ void pl_mqtt_on_unsubscribed(struct mqtt_session *s, const struct pl_completion 
         return;
     r->pending--;
     settle(s, r);
+}
+
+struct mqtt_subscription *pl_mqtt_subscription_restore(
+    struct mqtt_session *s, struct pl_bytes text, uint64_t look, bool no_local)
+{
+    struct mqtt_filter_parts parts;
+    struct pl_arena arena = {0};
+    struct pl_pattern *pattern = NULL;
+    if (text.len > UINT16_MAX || pl_mqtt_filter_split(text, &parts) ||
+        pl_mqtt_filter_decode(&arena, &parts, &pattern)) {
+        pl_arena_done(&arena);
+        return NULL;
+    }
+    pl_arena_done(&arena);
+    struct mqtt_subscription *sub = pl_zalloc(sizeof *sub + text.len);
+    if (!sub) {
+        pl_pattern_unref(pattern);
+        return NULL;
+    }
+    memcpy(sub->text, text.data, text.len);
+    sub->text_len = (uint16_t)text.len;
+    fill(sub, &parts, look, no_local);
+    sub->core.pattern = pattern;
+    sub->core.protocol_bits = PL_SLOW_DISCONNECT;
+    sub->core.slow = sub->core.qos ? PL_SLOW_OWN : PL_SLOW_DISCONNECT;
+    if (list(s, sub)) {
+        pl_pattern_unref(pattern);
+        pl_free(sub);
+        return NULL;
+    }
+    return sub;
 }

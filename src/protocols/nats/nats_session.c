@@ -301,6 +301,7 @@ static void on_complete(struct pl_session *core, const struct pl_completion *don
     case PL_DONE_LOG:
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
+    case PL_DONE_STATE:
         break; /* sessions have no names, and nothing tells a client that a replay is over */
     }
 }

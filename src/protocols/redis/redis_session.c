@@ -212,6 +212,7 @@ static void redis_complete(struct pl_session *session, const struct pl_completio
         return;
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
+    case PL_DONE_STATE:
     case PL_DONE_FENCE:
     case PL_DONE_REGISTER:
     case PL_DONE_UNREGISTER:

@@ -273,6 +273,7 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
         return;
     case PL_DONE_CLAIM:
     case PL_DONE_REPLAY:
+    case PL_DONE_STATE:
     case PL_DONE_LOG:
         return; /* not asked for, or nothing to tell */
     }

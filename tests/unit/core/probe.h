@@ -119,7 +119,7 @@ static void probe_complete(struct pl_session *s, const struct pl_completion *don
 {
     struct probe *p = PL_CONTAINER(s, struct probe, core);
     static const char *const names[] = {"login", "join", "claim", "sub", "unsub", "replayed", "pub",
-        "fence", "register", "unregister", "log", "leave"};
+        "state", "fence", "register", "unregister", "log", "leave"};
     static const char *const errors[] = {
 #define PL_ERR(name, text) #name,
 #include "base/err.def"

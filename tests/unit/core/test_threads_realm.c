@@ -106,6 +106,7 @@ static void on_complete(struct pl_session *s, const struct pl_completion *done)
     case PL_DONE_SUBSCRIBE:
     case PL_DONE_UNSUBSCRIBE:
     case PL_DONE_REPLAY:
+    case PL_DONE_STATE:
     case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
     case PL_DONE_REGISTER:
