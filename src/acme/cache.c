@@ -3,6 +3,7 @@
 #include <gnutls/crypto.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/alloc.h"
 #include "base/file.h"
@@ -43,7 +44,12 @@ enum pl_err pl_acme_cache_read(
     char *path = join(folder, name);
     if (!path)
         return PL_NO_MEMORY;
-    enum pl_err err = pl_file_read(path, FILE_MAX, diag, out, out_len, NULL);
+    struct pl_file_facts facts;
+    enum pl_err err = pl_file_read(path, FILE_MAX, diag, out, out_len, &facts);
+    /* The original leaves it to the umask who may read them. Where we may not change it, we have at
+     * least read it. */
+    if (!err && (facts.mode & 077) != 0)
+        (void)!chmod(path, 0600);
     pl_free(path);
     return err;
 }

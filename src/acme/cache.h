@@ -19,7 +19,8 @@ enum { PL_ACME_CACHE_NAME_MAX = 64 };
 void pl_acme_cache_name(const char *prefix, const char *const *texts, size_t count,
     const char *directory, char out[PL_ACME_CACHE_NAME_MAX]);
 
-/* PL_NOT_FOUND: there is none. pl_free what comes out. */
+/* PL_NOT_FOUND: there is none. One that others may read is made ours alone. pl_free what comes out.
+ */
 PL_MUST_USE enum pl_err pl_acme_cache_read(
     const char *folder, const char *name, char **out, size_t *out_len, struct pl_diag *diag);
 /* In one step, with mode 0600; the folder is made if it is missing, with 0700. */

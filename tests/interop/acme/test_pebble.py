@@ -240,4 +240,5 @@ def the_folder_of_a_mles_server_goes_on_to_be_used():
             equal(Shown(pebble.tls_port, NAMES[1]).names, NAMES)
             equal(server.log().count("certificate_issued"), 1)
             equal(account.read_bytes(), der)
+            equal({oct(path.stat().st_mode & 0o777) for path in folder.iterdir()}, {"0o600"})
             holds("certificate_cache_failed" not in server.log(), server.log())

@@ -1,6 +1,7 @@
 /* What an authority may answer, and what is not believed. */
 #include "acme/answers.h"
 
+#include "base/alloc.h"
 #include "check.h"
 
 static struct pl_arena arena;
@@ -141,6 +142,27 @@ TEST(the_challenge_that_is_wanted_is_found)
         PL_MALFORMED);
     CHECK_STR(diag.text, "the authority's token: expected base64url");
     clear();
+}
+
+TEST(no_failing_allocation_harms)
+{
+    static const char order[] = "{\"status\":\"valid\",\"finalize\":\"https://a.test/"
+                                "f\",\"certificate\":\"https://a.test/c\","
+                                "\"authorizations\":[\"https://a.test/1\",\"https://a.test/2\"]}";
+    for (long i = 0;; i++) {
+        struct pl_acme_order o;
+        pl_alloc_fail(i, 1);
+        enum pl_err err = pl_acme_read_order(pl_bytes_text(order), &arena, &o, &diag);
+        pl_alloc_fail(-1, 0);
+        clear();
+        if (err == PL_OK) {
+            CHECK(i > 0);
+            break;
+        }
+        CHECK_EQ(err, PL_NO_MEMORY);
+        if (!CHECK(i < 100))
+            break;
+    }
 }
 
 TEST(a_problem_is_cut_to_its_room_and_never_fails)
