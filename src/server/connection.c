@@ -431,6 +431,8 @@ static enum pl_err on_input(struct pl_conn *conn, struct pl_conn_input in, size_
             return err;
     }
     if (c->phase == PHASE_HTTP) {
+        if (pl_connection_feed_answer(conn, in.bytes, out_used, &err))
+            return err;
         if (c->answer) {
             pl_conn_pause(conn);
             return PL_OK;
@@ -546,6 +548,16 @@ struct pl_user_hold **pl_connection_holds(struct pl_shard *shard)
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer)
 {
     ((struct pl_connection *)pl_conn_owner(conn))->answer = answer;
+}
+
+bool pl_connection_feed_answer(
+    struct pl_conn *conn, struct pl_bytes in, size_t *out_used, enum pl_err *out_err)
+{
+    struct pl_answer *answer = ((struct pl_connection *)pl_conn_owner(conn))->answer;
+    if (!answer || !answer->ops || !answer->ops->input)
+        return false;
+    *out_err = answer->ops->input(answer, in, out_used);
+    return true;
 }
 
 bool pl_connection_has_answer(struct pl_conn *conn)

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/upgrade.h"
+#include "server/forward.h"
 #include "server/longpoll.h"
 #include "server/site.h"
 #include "server/state.h"
@@ -297,6 +298,23 @@ static bool serve_longpoll(struct pl_conn *conn, struct pl_place *place,
     return false;
 }
 
+/* The same for one that another server answers. What it says to a foreign Origin is its own. */
+static bool serve_proxied(struct pl_conn *conn, struct pl_place *place,
+    const struct pl_proxy_target *target, const struct pl_http_request *request, struct pl_bytes in,
+    size_t *out_used)
+{
+    size_t used = 0;
+    enum pl_err err = PL_OK;
+    if (!is_host_fine(place, request)) {
+        refuse(conn, request, 403, "not for this Host");
+        return false;
+    }
+    pl_forward_begin(conn, place->server->web, target, request);
+    if (pl_connection_feed_answer(conn, pl_bytes_from(in, request->head_len), &used, &err))
+        *out_used += used;
+    return false;
+}
+
 /* One request. *out_used 0: it is not whole. True: another may follow. */
 static bool serve_one(
     struct pl_conn *conn, struct pl_place *place, struct pl_bytes in, size_t *out_used)
@@ -320,6 +338,9 @@ static bool serve_one(
     }
     if (place->port && pl_longpoll_is_asked(place, &request))
         return serve_longpoll(conn, place, &request, in, out_used);
+    const struct pl_proxy_target *target = pl_web_target(place, &request);
+    if (target)
+        return serve_proxied(conn, place, target, &request, in, out_used);
     /* We answer nothing else that has a body: what follows the head is not read as a request. */
     if (request.content_length || request.is_chunked)
         request.keeps_alive = false;

@@ -1,254 +1,33 @@
 #include "server/site.h"
 
 #include "base/alloc.h"
-#include "base/log.h"
-#include "base/pool.h"
 #include "codec/http.h"
 #include "net/upgrade.h"
-#include "server/state.h"
-#include "web/site.h"
+#include "server/forward.h"
+#include "server/web_state.h"
 
-enum {
-    TAKEN_AT = PL_WEB_PIECE / 2 - 1, /* a piece is over it, and taken when half of this is left */
-    SMALL = 65536,                   /* left of an answer: the next request need not wait for it */
-};
-
-struct exchange;
-
-struct pl_web {
-    struct pl_server *server;
-    struct pl_site *site; /* owned; NULL: no files */
-    struct pl_pool *pool; /* owned */
-    pthread_mutex_t lock; /* guards all below */
-    uint32_t open;        /* exchanges that may have a file open */
-    uint32_t waiting;
-    struct exchange *first, *last; /* these wait */
-};
-
-/*
- * A request for a file and its answer.
- *
- *     waits in web's line → with a thread of the pool ⇄ on its connection's shard
- *
- * Its connection may go at any time; it ends when it is on the shard again.
- */
-struct exchange {
-    struct pl_answer answer;
-    struct pl_pool_job job;
+/* A request for a file. */
+struct file_errand {
+    struct pl_errand x;
     struct pl_web *web;
-    struct exchange *next; /* in web's line */
     struct pl_arena arena;
     struct pl_web_ask ask;
-    struct pl_web_answer result;
-    struct pl_shared *piece; /* owned; what was read */
-    enum pl_err err;
-    size_t output_max;   /* the connection's own */
-    bool has_begun;      /* the head is on its way */
-    bool has_slot;       /* counted in web->open */
-    bool is_away;        /* not on the shard; the shard's to know */
-    atomic_bool is_gone; /* nobody waits for it */
 };
 
-/* ---- Slots ---- */
-
-static void submit(struct exchange *x);
-
-/* A slot, or a place in the line, from where other threads take it. PL_LIMIT: the line is full. */
-static enum pl_err enter(struct pl_web *web, struct exchange *x, bool *out_has_slot)
+static enum pl_err work(struct pl_errand *x)
 {
-    const struct pl_config_web *config = &web->server->config->web;
-    enum pl_err err = PL_OK;
-    pthread_mutex_lock(&web->lock);
-    if (web->open < config->filelimit) {
-        web->open++;
-        x->has_slot = *out_has_slot = true;
-    } else if (web->waiting < config->queue) {
-        if (web->first)
-            web->last->next = x;
-        else
-            web->first = x;
-        web->last = x;
-        web->waiting++;
-    } else {
-        err = PL_LIMIT;
-    }
-    pthread_mutex_unlock(&web->lock);
-    return err;
+    struct file_errand *f = PL_CONTAINER(x, struct file_errand, x);
+    return pl_site_answer(f->web->site, &f->ask, &x->result);
 }
 
-static struct exchange *next_waiting(struct pl_web *web)
+static void done(struct pl_errand *x)
 {
-    struct exchange *next = web->first;
-    if (next) {
-        web->first = next->next;
-        web->waiting--;
-    }
-    return next;
+    struct file_errand *f = PL_CONTAINER(x, struct file_errand, x);
+    pl_arena_done(&f->arena);
+    pl_free(f);
 }
 
-/* Gives the slot to who has waited longest. */
-static void leave(struct exchange *x)
-{
-    struct pl_web *web = x->web;
-    if (!x->has_slot)
-        return;
-    x->has_slot = false;
-    pthread_mutex_lock(&web->lock);
-    struct exchange *next = next_waiting(web);
-    if (!next)
-        web->open--;
-    else
-        next->has_slot = true;
-    pthread_mutex_unlock(&web->lock);
-    if (next)
-        submit(next);
-}
-
-/* ---- On the shard ---- */
-
-static void exchange_free(struct exchange *x)
-{
-    leave(x);
-    pl_web_answer_done(&x->result);
-    pl_shared_unref(x->piece);
-    pl_arena_done(&x->arena);
-    pl_free(x);
-}
-
-static enum pl_err append(struct pl_conn *conn, struct pl_shared *shared)
-{
-    return shared ? pl_output_append_shared(
-                        pl_conn_output(conn), shared, pl_bytes_of(shared->data, shared->len))
-                  : PL_OK;
-}
-
-static void wait_for_client(const struct exchange *x)
-{
-    uint64_t timeout_ms = x->web->server->config->web.timeout_ms;
-    uint64_t now_ms = pl_reactor_now_ms(x->answer.shard->reactor);
-    pl_conn_set_timer(x->answer.conn, timeout_ms == PL_NEVER ? PL_NEVER : now_ms + timeout_ms);
-}
-
-/* The connection is free for the next request, or ends. */
-static void finish(struct exchange *x)
-{
-    struct pl_conn *conn = x->answer.conn;
-    pl_conn_output(conn)->bytes_max = x->output_max;
-    pl_connection_set_answer(conn, NULL);
-    if (x->answer.keeps_alive && !x->err) {
-        uint64_t now_ms = pl_reactor_now_ms(x->answer.shard->reactor);
-        pl_conn_set_timer(conn, now_ms + x->web->server->config->client.ping_interval_ms);
-        pl_conn_resume(conn);
-    } else if (x->err) {
-        pl_conn_abort(conn, x->err); /* the length that was told does not hold */
-    } else {
-        pl_conn_close(conn, PL_OK, NULL);
-    }
-    exchange_free(x);
-}
-
-static void begin(struct exchange *x)
-{
-    struct pl_output *out = pl_conn_output(x->answer.conn);
-    x->has_begun = true;
-    x->output_max = out->bytes_max;
-    if (x->err) {
-        pl_conn_answer_status(x->answer.conn, 503);
-        x->err = PL_OK;
-        x->answer.keeps_alive = false;
-        return;
-    }
-    x->err = append(x->answer.conn, x->result.head);
-    if (!x->err)
-        x->err = append(x->answer.conn, x->result.body);
-}
-
-/* What a thread has found goes to the client. */
-static void on_back(struct pl_post *post, void *context)
-{
-    struct exchange *x = PL_CONTAINER(post, struct exchange, answer.post);
-    struct pl_conn *conn = x->answer.conn;
-    (void)context;
-    x->is_away = false;
-    if (!conn) {
-        exchange_free(x);
-        return;
-    }
-    if (!x->has_begun)
-        begin(x);
-    else if (!x->err)
-        x->err = append(conn, x->piece);
-    x->piece = pl_shared_unref(x->piece);
-    bool is_whole = x->err || x->result.fd < 0;
-    if (is_whole)
-        leave(x);
-    if (is_whole && (x->err || pl_conn_output(conn)->bytes <= SMALL)) {
-        finish(x);
-        return;
-    }
-    /* The whole of it must be gone before the connection may end or idle. */
-    pl_conn_output(conn)->bytes_max = is_whole ? 0 : TAKEN_AT;
-    wait_for_client(x);
-}
-
-static void on_drained(struct pl_answer *answer)
-{
-    struct exchange *x = PL_CONTAINER(answer, struct exchange, answer);
-    if (x->is_away)
-        return;
-    if (x->result.fd < 0) {
-        finish(x);
-        return;
-    }
-    x->is_away = true;
-    pl_conn_set_timer(answer->conn, PL_NEVER);
-    submit(x);
-}
-
-static void on_gone(struct pl_answer *answer)
-{
-    struct exchange *x = PL_CONTAINER(answer, struct exchange, answer);
-    if (!x->is_away)
-        exchange_free(x);
-    else
-        atomic_store(&x->is_gone, true);
-}
-
-static const struct pl_answer_ops exchange_ops = {.drained = on_drained, .gone = on_gone};
-
-/* ---- On a thread of the pool ---- */
-
-static void come_back(struct exchange *x)
-{
-    x->answer.post.run = on_back;
-    pl_reactor_post(x->answer.shard->reactor, &x->answer.post);
-}
-
-static void run(struct pl_pool_job *job)
-{
-    struct exchange *x = PL_CONTAINER(job, struct exchange, job);
-    x->err = atomic_load(&x->is_gone) ? PL_CLOSED
-             : x->has_begun           ? pl_web_answer_read(&x->result, &x->piece)
-                                      : pl_site_answer(x->web->site, &x->ask, &x->result);
-    come_back(x);
-}
-
-static void drop(struct pl_pool_job *job)
-{
-    struct exchange *x = PL_CONTAINER(job, struct exchange, job);
-    x->err = PL_DRAINING;
-    come_back(x);
-}
-
-/* To a thread, from any thread. It comes back in any case. */
-static void submit(struct exchange *x)
-{
-    x->job.run = run;
-    x->job.drop = drop;
-    x->err = pl_pool_submit(x->web->pool, &x->job);
-    if (x->err)
-        come_back(x);
-}
+static const struct pl_errand_ops file_ops = {.work = work, .done = done};
 
 /* ---- Requests ---- */
 
@@ -302,39 +81,23 @@ static const char *find_domain(const struct pl_web *web, const struct pl_http_re
 static void serve_file(struct pl_conn *conn, struct pl_web *web, const char *domain,
     const struct pl_http_request *request)
 {
-    struct exchange *x = pl_zalloc(sizeof *x);
-    if (!x) {
+    bool keeps_alive = request->keeps_alive && !request->content_length && !request->is_chunked;
+    struct file_errand *f = pl_zalloc(sizeof *f);
+    if (!f) {
         pl_conn_answer_status(conn, 503);
         return;
     }
-    x->web = web;
-    x->result.fd = -1;
-    x->answer = (struct pl_answer){
-        .ops = &exchange_ops,
-        .conn = conn,
-        .shard = pl_conn_shard(conn),
-        .keeps_alive = request->keeps_alive && !request->content_length && !request->is_chunked,
-    };
-    if (pl_web_ask_make(domain, request, web->server->config->web.hidden, &x->arena, &x->ask) !=
+    f->web = web;
+    pl_errand_begin(&f->x, conn, &web->files, &file_ops, NULL, keeps_alive);
+    if (pl_web_ask_make(domain, request, web->server->config->web.hidden, &f->arena, &f->ask) !=
         PL_OK) {
-        exchange_free(x);
         pl_conn_answer_status(conn, 503);
+        pl_errand_cancel(&f->x);
         return;
     }
-    x->ask.keeps_alive = x->answer.keeps_alive;
-    x->ask.is_tls = pl_conn_is_tls(conn);
-    x->is_away = true;
-    pl_connection_set_answer(conn, &x->answer);
-    pl_conn_pause(conn);
-    pl_conn_set_timer(conn, PL_NEVER);
-    bool has_slot = false;
-    enum pl_err err = enter(web, x, &has_slot);
-    if (err) {
-        x->err = err;
-        come_back(x);
-    } else if (has_slot) {
-        submit(x);
-    }
+    f->ask.keeps_alive = keeps_alive;
+    f->ask.is_tls = pl_conn_is_tls(conn);
+    pl_errand_submit(&f->x);
 }
 
 /* To the same page by HTTPS. */
@@ -367,6 +130,14 @@ bool pl_web_has_host(const struct pl_place *place, struct pl_bytes host)
            find_name(&place->server->config->web.domains, host);
 }
 
+const struct pl_proxy_target *pl_web_target(
+    const struct pl_place *place, const struct pl_http_request *request)
+{
+    const struct pl_web *web = place->server->web;
+    bool may_be = web && web->proxy && place->port && place->port->config->web;
+    return may_be ? pl_proxy_find(web->proxy, request->path) : NULL;
+}
+
 bool pl_web_serve(
     struct pl_conn *conn, struct pl_place *place, const struct pl_http_request *request)
 {
@@ -390,9 +161,52 @@ bool pl_web_serve(
 
 /* ---- The whole ---- */
 
+static enum pl_err open_files(struct pl_web *web, struct pl_diag *diag)
+{
+    const struct pl_config_web *config = &web->server->config->web;
+    const struct pl_site_options options = {
+        .root = config->root,
+        .file_max = config->file,
+        .cache_bytes = config->compression_cache,
+        .compress_max = config->compress,
+        .max_age_ms = config->max_age_ms,
+        .hsts_ms = config->hsts_ms,
+    };
+    if (!config->root[0])
+        return PL_OK;
+    enum pl_err err = pl_site_new(&options, &web->site, diag);
+    return err ? err : pl_line_init(&web->files, config->threads, config->filelimit, config->queue);
+}
+
+static enum pl_err open_proxy(struct pl_web *web)
+{
+    const struct pl_config_web *config = &web->server->config->web;
+    uint32_t count = config->proxies.count;
+    if (!count)
+        return PL_OK;
+    web->targets = pl_zalloc(count * sizeof *web->targets);
+    if (!web->targets)
+        return PL_NO_MEMORY;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pl_text_pair *pair = &config->proxies.items[i];
+        web->targets[i] = (struct pl_proxy_target){.prefix = pair->key, .url = pair->value};
+    }
+    const struct pl_proxy_options options = {
+        .targets = web->targets,
+        .target_count = count,
+        .connect_timeout_ms = config->proxy_connect_timeout_ms,
+        .timeout_ms = config->proxy_timeout_ms,
+        .answer_max = config->proxy_answer,
+        .idle_max = config->proxy_threads,
+    };
+    enum pl_err err = pl_proxy_new(&options, &web->proxy);
+    return err ? err
+               : pl_line_init(
+                     &web->proxied, config->proxy_threads, config->proxy_requests, config->queue);
+}
+
 enum pl_err pl_web_open(struct pl_server *server, struct pl_web **out, struct pl_diag *diag)
 {
-    const struct pl_config_web *config = &server->config->web;
     bool is_asked = false;
     for (uint32_t i = 0; i < server->config->listeners.count; i++) {
         const struct pl_config_listener *l = &server->config->listeners.items[i];
@@ -403,22 +217,12 @@ enum pl_err pl_web_open(struct pl_server *server, struct pl_web **out, struct pl
     struct pl_web *web = pl_zalloc(sizeof *web);
     if (!web)
         return PL_NO_MEMORY;
-    pthread_mutex_init(&web->lock, NULL);
     web->server = server;
-    enum pl_err err = PL_OK;
-    if (config->root[0])
-        err = pl_site_new(
-            &(struct pl_site_options){
-                .root = config->root,
-                .file_max = config->file,
-                .cache_bytes = config->compression_cache,
-                .compress_max = config->compress,
-                .max_age_ms = config->max_age_ms,
-                .hsts_ms = config->hsts_ms,
-            },
-            &web->site, diag);
-    if (!err && !(web->pool = pl_pool_new(config->threads, config->queue + config->filelimit)))
-        err = PL_NO_MEMORY;
+    web->files.timeout_ms = web->proxied.timeout_ms = server->config->web.timeout_ms;
+    web->files.idle_ms = web->proxied.idle_ms = server->config->client.ping_interval_ms;
+    enum pl_err err = open_files(web, diag);
+    if (!err)
+        err = open_proxy(web);
     if (err) {
         pl_web_free(web);
         return err;
@@ -431,27 +235,20 @@ void pl_web_end(struct pl_web *web)
 {
     if (!web)
         return;
-    if (web->pool)
-        pl_pool_end(web->pool);
-    /* Those in the line come back as those do whom the pool has dropped. */
-    for (;;) {
-        pthread_mutex_lock(&web->lock);
-        struct exchange *next = next_waiting(web);
-        pthread_mutex_unlock(&web->lock);
-        if (!next)
-            break;
-        next->err = PL_DRAINING;
-        come_back(next);
-    }
+    pl_proxy_end(web->proxy);
+    pl_line_end(&web->files);
+    pl_line_end(&web->proxied);
 }
 
 struct pl_web *pl_web_free(struct pl_web *web)
 {
     if (!web)
         return NULL;
-    pl_pool_free(web->pool);
+    pl_line_done(&web->files);
+    pl_line_done(&web->proxied);
     pl_site_free(web->site);
-    pthread_mutex_destroy(&web->lock);
+    pl_proxy_free(web->proxy);
+    pl_free(web->targets);
     pl_free(web);
     return NULL;
 }

@@ -175,6 +175,9 @@ bool pl_connection_drain(struct pl_conn *conn);
 struct pl_answer;
 void pl_connection_set_answer(struct pl_conn *conn, struct pl_answer *answer);
 bool pl_connection_has_answer(struct pl_conn *conn);
+/* Gives it input, which it may take. False: it waits for none, or wants none. */
+PL_MUST_USE bool pl_connection_feed_answer(
+    struct pl_conn *conn, struct pl_bytes in, size_t *out_used, enum pl_err *out_err);
 
 /* http.c */
 /* Requests on a shared port or the admin listener. */
@@ -183,6 +186,8 @@ PL_MUST_USE enum pl_err pl_http_serve(
 
 /* What an answer in parts is told, on its shard. */
 struct pl_answer_ops {
+    /* More of the request came; NULL: nothing more is read until it is answered. */
+    enum pl_err (*input)(struct pl_answer *answer, struct pl_bytes in, size_t *out_used);
     void (*drained)(struct pl_answer *answer); /* see pl_conn_ops.on_drained; or NULL */
     void (*gone)(struct pl_answer *answer);    /* conn has just been forgotten; may be NULL */
 };
