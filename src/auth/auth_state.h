@@ -1,7 +1,8 @@
 /*
  * What the files of the authenticator share.
  *
- *     authenticator.c   passwords and tokens, the pool, the answer
+ *     authenticator.c   passwords, the pool, the answer
+ *     token_login.c     tokens, also those whose key has to be fetched first
  *     methods.c         clients that choose among methods of authentication: which one, with whom
  *     exchange.c        what is asked of them, and whether the answer proves it
  */
@@ -21,6 +22,7 @@ struct pl_auth {
     struct pl_guard *guard;
     struct pl_pool *pool;
     struct pl_cookies *cookies;
+    struct pl_jwks *jwks;
     uint8_t secret[PL_KEY_LEN]; /* what an unknown user's salt is made from; constant */
     atomic_ullong accepted, refused, slowed, pending;
 };
@@ -48,6 +50,16 @@ void pl_auth_check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *
 void pl_auth_check_shown(struct pl_auth *auth, const struct pl_auth_tables *tables,
     const struct pl_credentials *credentials, struct pl_auth_shown *shown,
     const struct pl_login *login);
+
+/* shown->password, with a name or without. */
+void pl_auth_check_password(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_auth_shown *shown, const struct pl_login *login);
+
+/* ---- token_login.c ---- */
+
+/* shown->password is a token. is_password: it came as one, and if it is none of ours, it is one. */
+void pl_auth_check_token(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_auth_shown *shown, bool is_password, const struct pl_login *login);
 
 /* ---- methods.c ---- */
 

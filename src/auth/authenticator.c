@@ -2,7 +2,7 @@
  * The way of a login:
  *
  *     shown ── nothing ──────────────→ anonymous?                                     answer
- *           ── a token ──→ guard ────→ verify (inline: microseconds)                  answer
+ *           ── a token ──→ guard ────→ token_login.c                                  answer
  *           ── a password ─ guard ───→ pool: argon2id against the user's hash, or
  *                                      against a dummy where there is no such user →  answer
  *
@@ -48,9 +48,16 @@ enum pl_err pl_auth_new(
     auth->pool = pl_pool_new((uint32_t)or_default(config->threads, 2), queue_max);
     auth->cookies = pl_cookies_new((uint32_t)or_default(config->cookies, 10000),
         or_default(config->cookie_lifetime_ms, 7u * 24 * 3600 * 1000));
-    if (!auth->guard || !auth->pool || !auth->cookies)
+    auth->jwks = pl_jwks_new(&(struct pl_jwks_options){
+        .refresh_ms = or_default(config->jwks_refresh_ms, 3600u * 1000),
+        .refresh_min_ms = or_default(config->jwks_refresh_min_ms, 30000),
+        .waiting_max = queue_max,
+        .on_event = config->on_jwks,
+        .context = config->on_jwks_context,
+    });
+    if (!auth->guard || !auth->pool || !auth->cookies || !auth->jwks)
         goto fail;
-    err = pl_auth_tables_new(config, diag, &auth->tables);
+    err = pl_auth_tables_new(config, auth->jwks, diag, &auth->tables);
     if (err != PL_OK)
         goto fail;
     *out = auth;
@@ -66,15 +73,22 @@ struct pl_auth *pl_auth_free(struct pl_auth *auth)
 {
     if (!auth)
         return NULL;
-    /* First: its last answers still look at the rest. */
+    /* First: their last answers still look at the rest. */
+    pl_jwks_end(auth->jwks);
     pl_pool_free(auth->pool);
     pl_guard_free(auth->guard);
     pl_cookies_free(auth->cookies);
     pl_auth_tables_unref(auth->tables);
+    pl_jwks_free(auth->jwks);
     pthread_mutex_destroy(&auth->lock);
     sodium_memzero(auth->secret, sizeof(auth->secret));
     pl_free(auth);
     return NULL;
+}
+
+enum pl_err pl_auth_start(struct pl_auth *auth)
+{
+    return pl_jwks_start(auth->jwks);
 }
 
 struct pl_auth_tables *pl_auth_hold_tables(struct pl_auth *auth)
@@ -90,7 +104,7 @@ enum pl_err pl_auth_reload(
     struct pl_auth *auth, const struct pl_auth_config *config, struct pl_diag *diag)
 {
     struct pl_auth_tables *fresh;
-    enum pl_err err = pl_auth_tables_new(config, diag, &fresh);
+    enum pl_err err = pl_auth_tables_new(config, auth->jwks, diag, &fresh);
     if (err != PL_OK)
         return err;
     pthread_mutex_lock(&auth->lock);
@@ -219,7 +233,7 @@ void pl_auth_slow_down(struct pl_auth *auth, const struct pl_login *login)
         auth, login, PL_LIMIT, "too many failed logins from this address or of this name");
 }
 
-static void check_password(struct pl_auth *auth, const struct pl_auth_tables *tables,
+void pl_auth_check_password(struct pl_auth *auth, const struct pl_auth_tables *tables,
     const struct pl_auth_shown *shown, const struct pl_login *login)
 {
     /* Whether there is such a user makes no difference here. */
@@ -265,32 +279,6 @@ static void check_password(struct pl_auth *auth, const struct pl_auth_tables *ta
     pl_auth_answer_error(auth, login, err, "too many logins at a time");
 }
 
-/* as_password: what to do with a token that is none of ours. */
-static void check_token(struct pl_auth *auth, const struct pl_auth_tables *tables,
-    struct pl_bytes token, const struct pl_auth_shown *shown, bool is_password,
-    const struct pl_login *login)
-{
-    struct pl_guard_attempt attempt;
-    if (!pl_guard_admit(
-            auth->guard, PL_GUARD_TOKEN, shown->address, PL_NO_BYTES, shown->now_ms, &attempt)) {
-        pl_auth_slow_down(auth, login);
-        return;
-    }
-    struct pl_diag diag = {0};
-    struct pl_identity *identity = NULL;
-    enum pl_err err = pl_auth_tables_of_token(tables, token, shown->now_unix_ms, &diag, &identity);
-    if (err == PL_OK && shown->method.len)
-        identity->method = shown->method;
-    pl_guard_settle(auth->guard, &attempt,
-        err == PL_OK          ? PL_GUARD_GOOD
-        : err == PL_BAD_LOGIN ? PL_GUARD_BAD
-                              : PL_GUARD_NEITHER);
-    if (err == PL_BAD_LOGIN && is_password && tables->users)
-        check_password(auth, tables, shown, login);
-    else
-        pl_auth_answer(auth, login, err, identity, &diag);
-}
-
 void pl_auth_check_anonymous(struct pl_auth *auth, const struct pl_auth_tables *tables,
     const struct pl_credentials *credentials, const struct pl_login *login)
 {
@@ -323,9 +311,9 @@ void pl_auth_check_shown(struct pl_auth *auth, const struct pl_auth_tables *tabl
         !(credentials->has_user && pl_bytes_equal(shown->name, pl_bytes_text(user_name))))
         pl_auth_answer_error(auth, login, PL_DENIED, "expected the user name auth.jwt.user_name");
     else if (may_be_token && pl_jwt_looks_like(secret))
-        check_token(auth, tables, secret, shown, !is_token, login);
+        pl_auth_check_token(auth, tables, shown, !is_token, login);
     else if (tables->users)
-        check_password(auth, tables, shown, login);
+        pl_auth_check_password(auth, tables, shown, login);
     else
         pl_auth_answer_error(auth, login, PL_BAD_LOGIN, "expected a token");
 }

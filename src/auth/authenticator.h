@@ -32,6 +32,9 @@
  * (IPv6: by /64) and by name, in constant memory; being slowed is PL_LIMIT too. A name is never
  * locked for an address from which it logged in before.
  *
+ * A token that names a key which is not known waits for its set to be fetched anew, where sets come
+ * from addresses, see jwks.h; PL_IO: a set was never to be had.
+ *
  * The answer is PL_OK, PL_BAD_LOGIN, PL_EXPIRED (a good token, too late), PL_LIMIT, PL_NO_MEMORY,
  * or PL_DRAINING from pl_auth_free; PL_CHALLENGED; PL_NO_METHOD: none of those named is offered.
  */
@@ -42,6 +45,7 @@
 #include "auth/users.h"
 
 struct pl_auth;
+struct pl_jwks_event;
 struct pl_question_state;
 
 /* What one listener does otherwise than the rest. */
@@ -78,6 +82,11 @@ struct pl_auth_config {
     uint64_t backoff_ms;         /* first wait, doubled by each further failure; 250 */
     uint64_t backoff_max_ms;     /* 15000 */
     uint64_t forget_ms;          /* a failure less is remembered after each of these; 60000 */
+    uint64_t jwks_refresh_ms;    /* sets of keys from addresses are fetched again; an hour */
+    uint64_t jwks_refresh_min_ms; /* … at most so often for a token with an unknown key; 30000 */
+    /* On a thread of the authenticator, which may be told to review. NULL: nobody wants to know. */
+    void (*on_jwks)(void *context, const struct pl_jwks_event *event);
+    void *on_jwks_context;
 };
 
 struct pl_login_answer {
@@ -144,6 +153,9 @@ void pl_auth_told(struct pl_auth *auth, struct pl_auth_question *question,
 /* PL_CONFIG, PL_IO: diag says what is wrong, with file and line where there is one. */
 PL_MUST_USE enum pl_err pl_auth_new(
     const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth **out);
+/* Begins to fetch sets of keys; before, and without it, none are. PL_LIMIT: there is no thread to
+ * be had. Once. */
+PL_MUST_USE enum pl_err pl_auth_start(struct pl_auth *auth);
 /* Answers what is pending (PL_DRAINING), ends the threads. Nobody calls pl_auth_login any more.
  * Returns NULL; accepts NULL. */
 struct pl_auth *pl_auth_free(struct pl_auth *auth);

@@ -9,6 +9,7 @@
  */
 #include <gnutls/crypto.h>
 #include <sodium.h>
+#include <stdatomic.h>
 
 #include "base/file.h"
 #include "auth/jwt_key.h"
@@ -327,6 +328,7 @@ enum pl_err pl_jwt_key_load_private(
 }
 
 struct pl_jwt_keys {
+    atomic_uint refs;
     uint32_t count;
     struct pl_jwt_key keys[PL_JWT_KEYS_MAX];
 };
@@ -377,18 +379,80 @@ static enum pl_err load_file(
     return err == PL_UNSUPPORTED ? PL_CONFIG : err;
 }
 
+static struct pl_jwt_keys *new_keys(struct pl_diag *diag)
+{
+    struct pl_jwt_keys *keys = pl_zalloc(sizeof(*keys));
+    if (keys)
+        atomic_init(&keys->refs, 1);
+    else
+        pl_diag_set(diag, 0, "JWT keys: %s", pl_err_text(PL_NO_MEMORY));
+    return keys;
+}
+
+/* A key that everybody can read verifies signatures; a secret that everybody can read is none. */
+static bool is_public(const json_t *jwk)
+{
+    const char *kty = text_of(jwk, "kty");
+    return kty && strcmp(kty, "oct") != 0;
+}
+
+static enum pl_err add_public(
+    struct pl_jwt_keys *keys, const char *where, const json_t *set, struct pl_diag *diag)
+{
+    for (size_t i = 0; i < json_array_size(set); i++) {
+        const json_t *jwk = json_array_get(set, i);
+        if (!is_public(jwk))
+            continue;
+        if (keys->count == PL_JWT_KEYS_MAX)
+            return refuse(diag, where, "more than 64 keys");
+        struct pl_jwt_key *key = &keys->keys[keys->count++];
+        enum pl_err err = pl_jwt_key_from_jwk(key, where, jwk, false, diag);
+        if (err == PL_OK)
+            continue;
+        pl_jwt_key_done(key);
+        keys->count--;
+        if (err == PL_NO_MEMORY)
+            return err;
+    }
+    return keys->count ? PL_OK : refuse(diag, where, "no key for a signature that is supported");
+}
+
+enum pl_err pl_jwt_keys_of_set(
+    const char *where, struct pl_bytes text, struct pl_diag *diag, struct pl_jwt_keys **out)
+{
+    json_error_t error;
+    json_t *json = json_loadb((const char *)text.data, text.len, JSON_REJECT_DUPLICATES, &error);
+    const json_t *set = json_object_get(json, "keys");
+    struct pl_jwt_keys *keys = NULL;
+    enum pl_err err = PL_CONFIG;
+    if (!json)
+        pl_diag_set(diag, 0, "%s:%d: %s", where, error.line, error.text);
+    else if (!json_is_array(set))
+        pl_diag_set(diag, 0, "%s: expected an object with \"keys\"", where);
+    else if (!(keys = new_keys(diag)))
+        err = PL_NO_MEMORY;
+    else
+        err = add_public(keys, where, set, diag);
+    json_decref(json);
+    if (err == PL_OK)
+        *out = keys;
+    else
+        pl_jwt_keys_unref(keys);
+    return err == PL_CONFIG ? PL_MALFORMED : err;
+}
+
 enum pl_err pl_jwt_keys_load(
     const struct pl_jwt_config *config, struct pl_diag *diag, struct pl_jwt_keys **out)
 {
-    struct pl_jwt_keys *keys = pl_zalloc(sizeof(*keys));
-    if (!keys) {
-        pl_diag_set(diag, 0, "JWT keys: %s", pl_err_text(PL_NO_MEMORY));
+    struct pl_jwt_keys *keys = new_keys(diag);
+    if (!keys)
         return PL_NO_MEMORY;
-    }
     for (size_t i = 0; i < config->key_count; i++) {
+        if (config->keys[i].url)
+            continue;
         enum pl_err err = load_file(keys, &config->keys[i], diag);
         if (err != PL_OK) {
-            pl_jwt_keys_free(keys);
+            pl_jwt_keys_unref(keys);
             return err;
         }
     }
@@ -396,9 +460,16 @@ enum pl_err pl_jwt_keys_load(
     return PL_OK;
 }
 
-struct pl_jwt_keys *pl_jwt_keys_free(struct pl_jwt_keys *keys)
+struct pl_jwt_keys *pl_jwt_keys_ref(struct pl_jwt_keys *keys)
 {
-    if (!keys)
+    if (keys)
+        atomic_fetch_add_explicit(&keys->refs, 1, memory_order_relaxed);
+    return keys;
+}
+
+struct pl_jwt_keys *pl_jwt_keys_unref(struct pl_jwt_keys *keys)
+{
+    if (!keys || atomic_fetch_sub_explicit(&keys->refs, 1, memory_order_acq_rel) > 1)
         return NULL;
     for (uint32_t i = 0; i < keys->count; i++)
         pl_jwt_key_done(&keys->keys[i]);
@@ -409,6 +480,20 @@ struct pl_jwt_keys *pl_jwt_keys_free(struct pl_jwt_keys *keys)
 size_t pl_jwt_keys_count(const struct pl_jwt_keys *keys)
 {
     return keys ? keys->count : 0;
+}
+
+const char *pl_jwt_keys_fingerprint(const struct pl_jwt_keys *keys, size_t index)
+{
+    return keys->keys[index].fingerprint;
+}
+
+bool pl_jwt_keys_have_id(const struct pl_jwt_keys *keys, struct pl_bytes kid)
+{
+    for (size_t i = 0; i < pl_jwt_keys_count(keys); i++) {
+        if (keys->keys[i].kid && pl_bytes_equal(pl_bytes_text(keys->keys[i].kid), kid))
+            return true;
+    }
+    return false;
 }
 
 bool pl_jwt_keys_have(const struct pl_jwt_keys *keys, struct pl_bytes fingerprint)

@@ -81,7 +81,7 @@ static enum pl_err read_header(const json_t *header, struct pl_diag *diag,
 }
 
 /* *out_key: by which the signature is good. */
-static enum pl_err check_signature(const struct pl_jwt_keys *keys, const struct pl_jwt_parts *parts,
+static enum pl_err check_signature(const struct pl_jwt_ring *ring, const struct pl_jwt_parts *parts,
     struct pl_diag *diag, const struct pl_jwt_key **out_key)
 {
     json_t *header;
@@ -95,7 +95,10 @@ static enum pl_err check_signature(const struct pl_jwt_keys *keys, const struct 
     if (err == PL_OK)
         err = pl_jwt_decode_part(parts->signature, memory, diag, &signature);
     if (err == PL_OK) {
-        *out_key = pl_jwt_keys_verify(keys, algorithm, kid, parts->signed_text, signature);
+        *out_key = NULL;
+        for (size_t i = 0; i < ring->count && !*out_key; i++)
+            *out_key =
+                pl_jwt_keys_verify(ring->sets[i], algorithm, kid, parts->signed_text, signature);
         if (!*out_key)
             err = refuse(diag, "no key by which its signature is good");
     }
@@ -395,14 +398,32 @@ static enum pl_err read_claims(struct checking *c, const struct pl_jwt_key *key)
     return err;
 }
 
-enum pl_err pl_jwt_verify(const struct pl_jwt_keys *keys, const struct pl_jwt_config *config,
+bool pl_jwt_names_unknown_key(const struct pl_jwt_ring *ring, struct pl_bytes token)
+{
+    struct pl_jwt_parts parts;
+    struct pl_diag diag;
+    json_t *header;
+    const struct pl_jwt_algorithm *algorithm;
+    struct pl_bytes kid;
+    if (pl_jwt_split(token, &parts, &diag) != PL_OK ||
+        pl_jwt_read_part(parts.header, &diag, &header) != PL_OK)
+        return false;
+    bool is_unknown = read_header(header, &diag, &algorithm, &kid) == PL_OK && kid.len > 0 &&
+                      algorithm->type != PL_JWT_SECRET;
+    for (size_t i = 0; i < ring->count && is_unknown; i++)
+        is_unknown = !pl_jwt_keys_have_id(ring->sets[i], kid);
+    json_decref(header);
+    return is_unknown;
+}
+
+enum pl_err pl_jwt_verify(const struct pl_jwt_ring *ring, const struct pl_jwt_config *config,
     struct pl_bytes token, uint64_t now_unix_ms, struct pl_identity *identity, struct pl_diag *diag)
 {
     struct pl_jwt_parts parts;
     const struct pl_jwt_key *key;
     enum pl_err err = pl_jwt_split(token, &parts, diag);
     if (err == PL_OK)
-        err = check_signature(keys, &parts, diag, &key);
+        err = check_signature(ring, &parts, diag, &key);
     struct checking c = {config, now_unix_ms, identity, diag, NULL};
     if (err == PL_OK)
         err = pl_jwt_read_part(parts.claims, diag, &c.claims);

@@ -31,15 +31,19 @@
 enum {
     PL_JWT_MAX = 8192, /* bytes of a token */
     PL_JWT_DEPTH_MAX = 16,
-    PL_JWT_KEYS_MAX = 64, /* of all files together */
+    PL_JWT_KEYS_MAX = 64,   /* of all files together; of one address */
+    PL_JWT_SOURCES_MAX = 8, /* addresses that sets of keys are fetched from */
 };
 
 struct pl_jwt_key_config {
     const char *file;
     const char *algorithm; /* "HS384" …; NULL: the key's own, of a secret HS256 */
     const char *kid;       /* NULL: the key's own, or none */
-    const char *env;       /* instead of file: the variable of the environment that holds the same,
-                              a secret to the last byte */
+    const char
+        *url; /* instead of file: the address of a JWK set (jwks.h), without algorithm and kid */
+    const char *ca;  /* PEM file of who vouches for that address' server; NULL: the system's */
+    const char *env; /* instead of file: the variable of the environment that holds the same,
+                        a secret to the last byte */
 };
 
 struct pl_jwt_config {
@@ -67,14 +71,30 @@ struct pl_jwt_config {
 
 struct pl_jwt_keys;
 
-/* Reads the files of config->keys. PL_CONFIG, PL_IO: diag names the file and what is wrong. */
+/* Reads the files and variables of config->keys; those with an address are left out. PL_CONFIG,
+ * PL_IO: diag names the file and what is wrong. One reference. */
 PL_MUST_USE enum pl_err pl_jwt_keys_load(
     const struct pl_jwt_config *config, struct pl_diag *diag, struct pl_jwt_keys **out);
+/* The keys of a JWK set that everybody can read: secrets and what cannot be used are left out.
+ * PL_MALFORMED: it is no set, or none of its keys can be used. One reference. */
+PL_MUST_USE enum pl_err pl_jwt_keys_of_set(
+    const char *where, struct pl_bytes text, struct pl_diag *diag, struct pl_jwt_keys **out);
+/* Accepts NULL. */
+struct pl_jwt_keys *pl_jwt_keys_ref(struct pl_jwt_keys *keys);
 /* Returns NULL; accepts NULL. */
-struct pl_jwt_keys *pl_jwt_keys_free(struct pl_jwt_keys *keys);
+struct pl_jwt_keys *pl_jwt_keys_unref(struct pl_jwt_keys *keys);
 size_t pl_jwt_keys_count(const struct pl_jwt_keys *keys);
+const char *pl_jwt_keys_fingerprint(const struct pl_jwt_keys *keys, size_t index);
+/* Is there a key that calls itself so? */
+bool pl_jwt_keys_have_id(const struct pl_jwt_keys *keys, struct pl_bytes kid);
 /* True if there is (still) a key with this fingerprint. */
 bool pl_jwt_keys_have(const struct pl_jwt_keys *keys, struct pl_bytes fingerprint);
+
+/* All keys that tokens are checked with: those of files, and each address' newest. */
+struct pl_jwt_ring {
+    struct pl_jwt_keys *sets[1 + PL_JWT_SOURCES_MAX]; /* whoever made it holds them */
+    size_t count;
+};
 
 /* Three parts of base64url, the first of which is a JSON object with `alg`: a quick look, for
  * passwords that may be tokens. */
@@ -95,9 +115,12 @@ bool pl_jwt_looks_like(struct pl_bytes token);
  * PL_BAD_LOGIN; PL_EXPIRED: the signature is good, and it is expired; PL_NO_MEMORY. diag tells the
  * operator why.
  */
-PL_MUST_USE enum pl_err pl_jwt_verify(const struct pl_jwt_keys *keys,
+PL_MUST_USE enum pl_err pl_jwt_verify(const struct pl_jwt_ring *ring,
     const struct pl_jwt_config *config, struct pl_bytes token, uint64_t now_unix_ms,
     struct pl_identity *identity, struct pl_diag *diag);
+
+/* Does the token name a key that the ring has not, and could it be checked with one? */
+bool pl_jwt_names_unknown_key(const struct pl_jwt_ring *ring, struct pl_bytes token);
 
 /*
  * Makes a token (`parley token`, tests). key_file: a secret, or a private key as PEM or JWK;

@@ -67,12 +67,34 @@ static enum pl_err load_users(struct pl_auth_tables *tables, const char *path, s
     return PL_OK;
 }
 
-static enum pl_err load_keys(
-    struct pl_auth_tables *tables, const struct pl_jwt_config *config, struct pl_diag *diag)
+static enum pl_err hold_sources(struct pl_auth_tables *tables, const struct pl_jwt_config *config,
+    struct pl_jwks *jwks, struct pl_diag *diag)
+{
+    for (size_t i = 0; i < config->key_count; i++) {
+        const struct pl_jwt_key_config *key = &config->keys[i];
+        if (!key->url)
+            continue;
+        if (tables->source_count == PL_JWT_SOURCES_MAX) {
+            pl_diag_set(diag, 0, "keys of tokens come from at most 8 addresses");
+            return PL_CONFIG;
+        }
+        enum pl_err err =
+            pl_jwks_source_hold(jwks, key->url, key->ca, &tables->sources[tables->source_count]);
+        if (err != PL_OK)
+            return err;
+        tables->source_count++;
+    }
+    return PL_OK;
+}
+
+static enum pl_err load_keys(struct pl_auth_tables *tables, const struct pl_jwt_config *config,
+    struct pl_jwks *jwks, struct pl_diag *diag)
 {
     if (config->key_count == 0)
         return PL_OK;
     enum pl_err err = pl_jwt_keys_load(config, diag, &tables->keys);
+    if (err == PL_OK)
+        err = hold_sources(tables, config, jwks, diag);
     if (err == PL_OK)
         err = check_role(tables, "handler_role", config->handler_role, diag);
     if (err == PL_OK)
@@ -219,14 +241,14 @@ static enum pl_err add_anonymous(struct pl_auth_tables *tables, const char *list
     return err;
 }
 
-static enum pl_err fill(
-    struct pl_auth_tables *tables, const struct pl_auth_config *config, struct pl_diag *diag)
+static enum pl_err fill(struct pl_auth_tables *tables, const struct pl_auth_config *config,
+    struct pl_jwks *jwks, struct pl_diag *diag)
 {
     enum pl_err err = pl_roles_new(config->roles, config->role_count, diag, &tables->roles);
     if (err == PL_OK)
         err = load_users(tables, config->users_file, diag);
     if (err == PL_OK)
-        err = load_keys(tables, &config->jwt, diag);
+        err = load_keys(tables, &config->jwt, jwks, diag);
     if (err == PL_OK)
         err = load_own_key(tables, config->key_file, diag);
     for (size_t i = 0; i < config->revoked.count && err == PL_OK; i++)
@@ -247,15 +269,15 @@ static enum pl_err fill(
                : err;
 }
 
-enum pl_err pl_auth_tables_new(
-    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth_tables **out)
+enum pl_err pl_auth_tables_new(const struct pl_auth_config *config, struct pl_jwks *jwks,
+    struct pl_diag *diag, struct pl_auth_tables **out)
 {
     enum pl_err err = PL_NO_MEMORY;
     struct pl_auth_tables *tables = pl_zalloc(sizeof(*tables));
     if (tables) {
         tables->refs = 1;
         pl_map_init(&tables->revoked, 0x9e3779b97f4a7c15u);
-        err = fill(tables, config, diag);
+        err = fill(tables, config, jwks, diag);
     }
     if (err == PL_OK) {
         *out = tables;
@@ -277,7 +299,9 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables)
     }
     pl_map_done(&tables->revoked);
     pl_users_free(tables->users);
-    pl_jwt_keys_free(tables->keys);
+    pl_jwt_keys_unref(tables->keys);
+    for (uint32_t i = 0; i < tables->source_count; i++)
+        pl_jwks_source_unref(tables->sources[i]);
     pl_roles_free(tables->roles);
     sodium_memzero(tables->secret_key, sizeof(tables->secret_key));
     pl_arena_done(&tables->memory);
@@ -336,13 +360,34 @@ bool pl_auth_tables_is_revoked(
     return user && identity->issued_unix_ms <= user->until_unix_ms;
 }
 
+struct pl_jwt_ring pl_auth_tables_ring(const struct pl_auth_tables *tables)
+{
+    struct pl_jwt_ring ring = {.count = 0};
+    if (tables->keys)
+        ring.sets[ring.count++] = pl_jwt_keys_ref(tables->keys);
+    for (uint32_t i = 0; i < tables->source_count; i++) {
+        struct pl_jwt_keys *keys = pl_jwks_source_keys(tables->sources[i]);
+        if (keys)
+            ring.sets[ring.count++] = keys;
+    }
+    return ring;
+}
+
+void pl_jwt_ring_done(struct pl_jwt_ring *ring)
+{
+    while (ring->count)
+        pl_jwt_keys_unref(ring->sets[--ring->count]);
+}
+
 enum pl_err pl_auth_tables_of_token(const struct pl_auth_tables *tables, struct pl_bytes token,
     uint64_t now_unix_ms, struct pl_diag *diag, struct pl_identity **out)
 {
     struct pl_identity *identity = pl_identity_new();
     if (!identity)
         return PL_NO_MEMORY;
-    enum pl_err err = pl_jwt_verify(tables->keys, &tables->jwt, token, now_unix_ms, identity, diag);
+    struct pl_jwt_ring ring = pl_auth_tables_ring(tables);
+    enum pl_err err = pl_jwt_verify(&ring, &tables->jwt, token, now_unix_ms, identity, diag);
+    pl_jwt_ring_done(&ring);
     if (err == PL_OK && pl_auth_tables_is_revoked(tables, identity)) {
         pl_diag_set(diag, 0, "token: it was revoked");
         err = PL_BAD_LOGIN;
@@ -542,8 +587,12 @@ static enum pl_err review_told(const struct pl_auth_tables *tables, const struct
 static enum pl_err review_token(const struct pl_auth_tables *tables, const struct pl_identity *now,
     struct pl_identity **out_identity)
 {
-    if (!pl_jwt_keys_have(tables->keys, pl_identity_attribute(now, ".key")) ||
-        pl_auth_tables_is_revoked(tables, now))
+    struct pl_jwt_ring ring = pl_auth_tables_ring(tables);
+    bool has_key = false;
+    for (size_t i = 0; i < ring.count; i++)
+        has_key |= pl_jwt_keys_have(ring.sets[i], pl_identity_attribute(now, ".key"));
+    pl_jwt_ring_done(&ring);
+    if (!has_key || pl_auth_tables_is_revoked(tables, now))
         return PL_REVOKED;
     return review_told(tables, now, out_identity);
 }

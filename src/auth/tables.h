@@ -7,6 +7,7 @@
 #define PL_AUTH_TABLES_H
 
 #include "auth/authenticator.h"
+#include "auth/jwks.h"
 
 struct pl_auth_anonymous {
     struct pl_bytes listener;     /* empty: all that are not named */
@@ -18,8 +19,10 @@ struct pl_auth_anonymous {
 
 struct pl_auth_tables {
     atomic_uint refs;
-    struct pl_users *users;   /* NULL: no passwords */
-    struct pl_jwt_keys *keys; /* NULL: no tokens */
+    struct pl_users *users;                             /* NULL: no passwords */
+    struct pl_jwt_keys *keys;                           /* of files; NULL: no tokens */
+    struct pl_jwks_source *sources[PL_JWT_SOURCES_MAX]; /* of addresses; one reference each */
+    uint32_t source_count;
     struct pl_jwt_config jwt; /* its texts lie in memory; keys are not kept */
     struct pl_roles *roles;
     bool has_key; /* for cryptosign, the server's own */
@@ -30,8 +33,8 @@ struct pl_auth_tables {
     struct pl_arena memory;
 };
 
-PL_MUST_USE enum pl_err pl_auth_tables_new(
-    const struct pl_auth_config *config, struct pl_diag *diag, struct pl_auth_tables **out);
+PL_MUST_USE enum pl_err pl_auth_tables_new(const struct pl_auth_config *config,
+    struct pl_jwks *jwks, struct pl_diag *diag, struct pl_auth_tables **out);
 struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables);
 
 /* Borrowed; NULL: this listener asks for a login. */
@@ -44,6 +47,10 @@ bool pl_auth_tables_allow(
 
 bool pl_auth_tables_is_revoked(
     const struct pl_auth_tables *tables, const struct pl_identity *identity);
+
+/* The keys as they are now; pl_jwt_ring_done gives them back. */
+struct pl_jwt_ring pl_auth_tables_ring(const struct pl_auth_tables *tables);
+void pl_jwt_ring_done(struct pl_jwt_ring *ring);
 
 /* The identities of a user of the file, who came in by that secret of his, of a token, and of whom
  * a dynamic authenticator told of. method: as others are told it; static. *out: one reference. */

@@ -177,11 +177,12 @@ static int verify(const struct request *request, struct pl_bytes token, const js
     clock_gettime(CLOCK_REALTIME, &now);
     struct pl_identity *identity = pl_identity_new();
     err = PL_NO_MEMORY;
+    const struct pl_jwt_ring ring = {.sets = {keys}, .count = 1};
     if (identity)
-        err = pl_jwt_verify(keys, &config, token,
+        err = pl_jwt_verify(&ring, &config, token,
             (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000, identity, &diag);
     pl_identity_unref(identity);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     if (err)
         printf("checked    not good: %s\n", diag.text[0] ? diag.text : pl_err_text(err));
     else

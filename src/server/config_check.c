@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "auth/jwks.h"
 #include "core/pattern.h"
 #include "peers/peers.h"
 #include "server/config_table.h"
@@ -442,8 +443,20 @@ static enum pl_err check_keys(struct checker *c, const struct pl_node *root)
     for (uint32_t i = 0; i < c->config->auth.jwt.keys.count; i++) {
         const struct pl_config_jwt_key *key = &c->config->auth.jwt.keys.items[i];
         snprintf(c->where, sizeof c->where, "auth.jwt.keys[%u]", i);
-        if (!key->file[0] == !key->env[0])
-            return refuse(c, key->env[0] ? "env" : "file", "expected either file or env");
+        bool has_file = key->file[0], has_env = key->env[0], has_url = key->url[0];
+        if (has_file + has_env + has_url != 1)
+            return refuse(c,
+                has_url   ? "url"
+                : has_env ? "env"
+                          : "file",
+                "expected one of file, env and url");
+        if (has_url && !pl_jwks_url_is_fine(key->url))
+            return refuse(c, "url", "expected https://…, or http:// on a loopback address");
+        if (has_url && (key->kid[0] || key->algorithm[0]))
+            return refuse(
+                c, key->kid[0] ? "kid" : "algorithm", "in a key set, each key names its own");
+        if (key->ca[0] && !has_url)
+            return refuse(c, "ca", "is for a url");
         c->item = c->item ? c->item->next : NULL;
     }
     return PL_OK;

@@ -359,6 +359,8 @@ static enum pl_err add_jwt(
         const struct pl_config_jwt_key *key = &jwt->keys.items[i];
         keys[i] = (struct pl_jwt_key_config){.file = or_null(key->file),
             .env = or_null(key->env),
+            .url = or_null(key->url),
+            .ca = or_null(key->ca),
             .algorithm = or_null(key->algorithm),
             .kid = or_null(key->kid)};
     }
@@ -399,6 +401,8 @@ enum pl_err pl_login_config(
         .backoff_ms = auth->backoff_ms,
         .backoff_max_ms = auth->backoff_max_ms,
         .forget_ms = auth->forget_ms,
+        .jwks_refresh_ms = auth->jwt.refresh_ms,
+        .jwks_refresh_min_ms = auth->jwt.refresh_min_ms,
     };
     enum pl_err err = add_listeners(config, arena, out);
     if (!err)

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "auth/jwks.h"
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -148,6 +149,24 @@ static enum pl_err open_realms(struct pl_server *server)
     return PL_OK;
 }
 
+static void review_realms(struct pl_server *server)
+{
+    for (uint32_t i = 0; i < server->realm_count; i++)
+        pl_realm_review(server->realms[i], server->shards[0].worker, pl_auth_review, server->auth);
+}
+
+/* On the thread that fetches sets of keys, which ends before the shards do. */
+static void on_jwks(void *context, const struct pl_jwks_event *event)
+{
+    struct pl_server *server = context;
+    if (event->err)
+        pl_log(PL_LOG_WARN, "token_keys_failed", "url=%s why=\"%s\"", event->url, event->why);
+    else
+        pl_log(PL_LOG_INFO, "token_keys", "url=%s keys=%zu", event->url, event->key_count);
+    if (event->has_lost)
+        pl_home_run(server, review_realms);
+}
+
 static enum pl_err open_auth(struct pl_server *server, struct pl_diag *diag)
 {
     struct pl_arena arena = {0};
@@ -158,6 +177,8 @@ static enum pl_err open_auth(struct pl_server *server, struct pl_diag *diag)
         pl_login_secret(server, secret);
         config.secret = pl_bytes_of(secret, sizeof secret);
     }
+    config.on_jwks = on_jwks;
+    config.on_jwks_context = server;
     if (!err)
         err = pl_auth_new(&config, diag, &server->auth);
     pl_arena_done(&arena);
@@ -242,12 +263,6 @@ static void warn_of_exposure(const struct pl_server *server)
 }
 
 /* ---- Reload ---- */
-
-static void review_realms(struct pl_server *server)
-{
-    for (uint32_t i = 0; i < server->realm_count; i++)
-        pl_realm_review(server->realms[i], server->shards[0].worker, pl_auth_review, server->auth);
-}
 
 static enum pl_err reload_auth(
     struct pl_server *server, const struct pl_config *config, struct pl_diag *diag)
@@ -490,6 +505,8 @@ int pl_server_run(const struct pl_server_options *options)
         err = pl_shards_start(server, &diag);
         is_running = !err;
     }
+    if (!err && (err = pl_auth_start(server->auth)))
+        pl_diag_set(&diag, 0, "logins: %s", pl_err_text(err));
     if (!err)
         err = pl_mles_start_peers(server, &diag);
     if (!err)
@@ -556,6 +573,8 @@ enum pl_err pl_server_open(
         err = pl_shards_start(server, diag);
         is_running = !err;
     }
+    if (!err && (err = pl_auth_start(server->auth)))
+        pl_diag_set(diag, 0, "logins: %s", pl_err_text(err));
     if (!err)
         err = pl_mles_start_peers(server, diag);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -96,7 +96,8 @@ static enum pl_err verify(struct pl_bytes token)
     struct pl_identity *identity = pl_identity_new();
     struct pl_diag diag = {0};
     PL_ASSERT(identity);
-    enum pl_err err = pl_jwt_verify(keys, &config, token, 1700000000000, identity, &diag);
+    const struct pl_jwt_ring ring = {.sets = {keys}, .count = 1};
+    enum pl_err err = pl_jwt_verify(&ring, &config, token, 1700000000000, identity, &diag);
     PL_ASSERT(err == PL_OK || err == PL_BAD_LOGIN || err == PL_EXPIRED);
     PL_ASSERT(err == PL_OK || diag.text[0]);
     if (err == PL_OK && pl_bytes_equal(identity->role, PL_BYTES("device")) &&
@@ -124,7 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         (void)verify(pl_bytes_of(token, len));
     } else {
         struct pl_jwt_keys *loaded = load(rest);
-        pl_jwt_keys_free(loaded);
+        pl_jwt_keys_unref(loaded);
     }
     return 0;
 }

@@ -26,12 +26,13 @@ static struct pl_jwt_keys *load_secret(void)
 }
 
 /* What a config says of a token; *out may be NULL. */
-static enum pl_err verify(const struct pl_jwt_keys *keys, const struct pl_jwt_config *config,
+static enum pl_err verify(struct pl_jwt_keys *keys, const struct pl_jwt_config *config,
     const char *token, uint64_t now_ms, struct pl_identity **out)
 {
     struct pl_identity *identity = pl_identity_new();
     diag = (struct pl_diag){0};
-    enum pl_err err = pl_jwt_verify(keys, config, pl_bytes_text(token), now_ms, identity, &diag);
+    enum pl_err err = pl_jwt_verify(&(struct pl_jwt_ring){.sets = {keys}, .count = 1}, config,
+        pl_bytes_text(token), now_ms, identity, &diag);
     if (err == PL_OK && out)
         *out = identity;
     else
@@ -44,7 +45,7 @@ static enum pl_err verify_plain(const char *token)
 {
     struct pl_jwt_keys *keys = load_secret();
     enum pl_err err = verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     return err;
 }
 
@@ -104,7 +105,7 @@ TEST(each_algorithm_signs_and_verifies_with_keys_of_its_own)
             verify(keys[i], &(struct pl_jwt_config){0}, tokens[i], NOW_MS, NULL), PL_BAD_LOGIN);
     }
     for (int i = 0; i < COUNT; i++) {
-        pl_jwt_keys_free(keys[i]);
+        pl_jwt_keys_unref(keys[i]);
         pl_free(tokens[i]);
     }
 }
@@ -124,7 +125,7 @@ TEST(es256_numbers_keep_their_leading_zeros)
         CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_OK);
         pl_free(token);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 static const char rfc7515_claims[] =
@@ -143,7 +144,7 @@ static void check_rfc7515(const char *jwk, const char *header, const char *signa
     CHECK_EQ(verify(keys, &config, token, 1300819380000, NULL), PL_EXPIRED);
     token[strlen(token) - 20] ^= 1;
     CHECK_EQ(verify(keys, &config, token, 1300819379999, NULL), PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(rfc_7515_appendix_a1_hs256)
@@ -220,7 +221,7 @@ TEST(the_algorithm_none_finds_no_key)
     /* No signature under an algorithm that we have. */
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, "eyJhbGciOiJIUzI1NiJ9.e30.", NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_public_key_is_never_a_secret_for_hmac)
@@ -240,7 +241,7 @@ TEST(a_public_key_is_never_a_secret_for_hmac)
     len += pl_base64_encode(pl_bytes_of(mac, sizeof(mac)), true, token + len);
     token[len] = 0;
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     /* Nor may the config say so. */
     CHECK_EQ(load(path, "HS256", NULL, &keys), PL_CONFIG);
     CHECK(strstr(diag.text, "this key is for RS256, not for HS256"));
@@ -372,7 +373,7 @@ TEST(times_are_checked_with_leeway)
     struct pl_jwt_config must = {.requires_expiry = true};
     CHECK_EQ(verify(keys, &must, token_with("{}"), NOW_MS, NULL), PL_BAD_LOGIN);
     CHECK(strstr(diag.text, "exp is missing"));
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(issuer_and_audience_are_those_of_the_config)
@@ -401,7 +402,7 @@ TEST(issuer_and_audience_are_those_of_the_config)
         CHECK_EQ(verify(keys, &none, token, NOW_MS, NULL), rows[i].none);
         CHECK_EQ(verify(keys, &both, token, NOW_MS, NULL), rows[i].both);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(claims_become_an_identity)
@@ -431,7 +432,7 @@ TEST(claims_become_an_identity)
     CHECK(pl_jwt_keys_have(keys, pl_identity_attribute(identity, ".key")));
     CHECK(!pl_jwt_keys_have(keys, PL_BYTES("0000000000000000")));
     pl_identity_unref(identity);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_user_is_a_text_or_an_integer_as_javascript_prints_it)
@@ -476,7 +477,7 @@ TEST(a_user_is_a_text_or_an_integer_as_javascript_prints_it)
     CHECK(pl_bytes_equal(identity->user, PL_BYTES("a@b")));
     check_attribute(identity, "user_id", "a@b");
     pl_identity_unref(identity);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_role_is_the_tokens_or_the_handlers_or_the_default)
@@ -511,7 +512,7 @@ TEST(a_role_is_the_tokens_or_the_handlers_or_the_default)
             CHECK(pl_bytes_equal(identity->role, pl_bytes_text(rows[i].role)));
         pl_identity_unref(identity);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_token_without_role_user_and_handler_may_have_a_role_of_its_own)
@@ -538,7 +539,7 @@ TEST(a_token_without_role_user_and_handler_may_have_a_role_of_its_own)
         CHECK_EQ(pl_identity_attribute(identity, "user_id").len, i == 4 ? 1 : 0);
         pl_identity_unref(identity);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_key_comes_from_the_environment_as_it_stands)
@@ -555,12 +556,12 @@ TEST(a_key_comes_from_the_environment_as_it_stands)
     setenv(key.env, TOKEN_SECRET, 1);
     REQUIRE(pl_jwt_keys_load(&config, &diag, &keys) == PL_OK);
     CHECK_EQ(verify(keys, &config, token_with("{\"sub\":\"bob\"}"), NOW_MS, NULL), PL_OK);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     /* A line end is part of it: programs that sign with the variable do not strip one. */
     setenv(key.env, TOKEN_SECRET "\n", 1);
     REQUIRE(pl_jwt_keys_load(&config, &diag, &keys) == PL_OK);
     CHECK_EQ(verify(keys, &config, token_with("{\"sub\":\"bob\"}"), NOW_MS, NULL), PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     unsetenv(key.env);
 }
 
@@ -580,7 +581,7 @@ TEST(many_claims_crowd_out_none_that_narrows)
     check_attribute(identity, "permissions", "[]");
     CHECK_EQ(identity->attribute_count, 64);
     pl_identity_unref(identity);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
@@ -604,12 +605,12 @@ TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     keys = load_secret();
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_OK);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     REQUIRE(load(file_path("secret"), "HS256", "mine", &keys) == PL_OK);
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"mine\"}", "{}"), NOW_MS, NULL),
@@ -617,7 +618,7 @@ TEST(a_kid_picks_the_key_and_keys_without_one_serve_all)
     CHECK_EQ(
         verify(keys, &config, token_of("{\"alg\":\"HS256\",\"kid\":\"c\"}", "{}"), NOW_MS, NULL),
         PL_BAD_LOGIN);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
 
 #define P256_X "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
@@ -676,7 +677,7 @@ TEST(key_files_that_cannot_be_meant_are_refused_with_a_reason)
         enum pl_err err = load(path, rows[i].algorithm, NULL, &keys);
         if (!CHECK(err == PL_CONFIG || err == PL_IO) || !CHECK(strstr(diag.text, rows[i].why)))
             printf("    %zu: %d %s, expected %s\n", i, err, diag.text, rows[i].why);
-        pl_jwt_keys_free(keys);
+        pl_jwt_keys_unref(keys);
     }
 }
 
@@ -690,7 +691,7 @@ TEST(a_key_set_may_hold_keys_for_other_things)
     struct pl_jwt_keys *keys;
     REQUIRE(load(file_write("set", set), NULL, NULL, &keys) == PL_OK);
     CHECK_EQ(pl_jwt_keys_count(keys), 1);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     CHECK_EQ(load(file_path("set"), "ES256", NULL, &keys), PL_CONFIG);
 }
 
@@ -708,7 +709,7 @@ TEST(a_private_jwk_signs_what_its_public_one_verifies)
                                   "\",\"y\":\"" P256_Y "\"}"),
             NULL, NULL, &keys) == PL_OK);
     CHECK_EQ(verify(keys, &(struct pl_jwt_config){0}, token, NOW_MS, NULL), PL_OK);
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     REQUIRE(pl_jwt_decode(pl_bytes_text(token), &diag, &header, &claims) == PL_OK);
     CHECK(strstr(header, "\"kid\": \"k1\""));
     CHECK_STR(claims, "{\n  \"sub\": \"bob\"\n}");
@@ -730,15 +731,15 @@ TEST(an_allocation_that_fails_is_no_login_and_no_leak)
     for (long after = 0;; after++) {
         struct pl_identity *identity = pl_identity_new();
         pl_alloc_fail(after, 1);
-        enum pl_err err = pl_jwt_verify(
-            keys, &(struct pl_jwt_config){0}, pl_bytes_text(token), NOW_MS, identity, &diag);
+        enum pl_err err = pl_jwt_verify(&(struct pl_jwt_ring){.sets = {keys}, .count = 1},
+            &(struct pl_jwt_config){0}, pl_bytes_text(token), NOW_MS, identity, &diag);
         pl_alloc_fail(-1, 0);
         pl_identity_unref(identity);
         if (err == PL_OK)
             break;
         CHECK_EQ(err, PL_NO_MEMORY);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
     for (long after = 0;; after++) {
         pl_alloc_fail(after, 0);
         enum pl_err err = load(file_path("secret"), "HS256", "k", &keys);
@@ -747,5 +748,5 @@ TEST(an_allocation_that_fails_is_no_login_and_no_leak)
             break;
         CHECK_EQ(err, PL_NO_MEMORY);
     }
-    pl_jwt_keys_free(keys);
+    pl_jwt_keys_unref(keys);
 }
