@@ -124,9 +124,17 @@ static void mqtt_hello(struct wire_peer *p, struct buffer *out)
 {
     char id[32];
     (void)snprintf(id, sizeof id, "load-%u", p->number);
-    mqtt_head(out, 0x10, 12 + strlen(id));
-    buffer_add(out, p->keeps_session ? "\0\4MQTT\4\0\0\0" : "\0\4MQTT\4\2\0\0", 10);
+    size_t shown = p->token ? 2 + strlen("JWT") + 2 + strlen(p->token) : 0;
+    uint8_t flags = (uint8_t)((p->keeps_session ? 0 : 2) | (p->token ? 0xC0 : 0));
+    mqtt_head(out, 0x10, 12 + strlen(id) + shown);
+    buffer_add(out, "\0\4MQTT\4", 7);
+    buffer_add(out, &flags, 1);
+    buffer_add(out, "\0\0", 2);
     mqtt_text(out, id);
+    if (p->token) {
+        mqtt_text(out, "JWT");
+        mqtt_text(out, p->token);
+    }
 }
 
 static void mqtt_topic(char *topic, const char *subject)

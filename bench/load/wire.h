@@ -24,6 +24,7 @@ struct wire_peer {
     uint16_t packet_id; /* MQTT's next */
     int qos;
     bool keeps_session;           /* MQTT: it outlives the connection */
+    const char *token;            /* MQTT: shown as the password of JWT; NULL: nothing is shown */
     uint64_t request, invocation; /* WAMP's newest */
     bool is_open;                 /* RawSocket: the handshake is over */
     bool is_ready;                /* the server has accepted it */
