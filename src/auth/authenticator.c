@@ -318,6 +318,31 @@ void pl_auth_check_shown(struct pl_auth *auth, const struct pl_auth_tables *tabl
         pl_auth_answer_error(auth, login, PL_BAD_LOGIN, "expected a token");
 }
 
+/* Which the protocol has compared. A key that many share and nobody can lock is guessed at: who
+ * fails is slowed as with passwords. */
+static void check_shared_key(struct pl_auth *auth, const struct pl_auth_tables *tables,
+    const struct pl_credentials *credentials, uint64_t now_ms, const struct pl_login *login)
+{
+    struct pl_guard_attempt attempt;
+    if (!pl_guard_admit(
+            auth->guard, PL_GUARD_PASSWORD, credentials->address, PL_NO_BYTES, now_ms, &attempt)) {
+        pl_auth_slow_down(auth, login);
+        return;
+    }
+    struct pl_diag diag = {0};
+    struct pl_identity *identity = NULL;
+    enum pl_err err = PL_BAD_LOGIN;
+    if (credentials->is_shared_key_right)
+        err = pl_auth_tables_of_shared_key(tables, credentials, &diag, &identity);
+    else
+        pl_diag_set(&diag, 0, "wrong key");
+    pl_guard_settle(auth->guard, &attempt,
+        !credentials->is_shared_key_right ? PL_GUARD_BAD
+        : err == PL_OK                    ? PL_GUARD_GOOD
+                                          : PL_GUARD_NEITHER);
+    pl_auth_answer(auth, login, err, identity, &diag);
+}
+
 void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credentials, uint64_t now_ms,
     uint64_t now_unix_ms, struct pl_login login)
 {
@@ -332,6 +357,8 @@ void pl_auth_login(struct pl_auth *auth, const struct pl_credentials *credential
     bool has_any = credentials->has_user || credentials->has_password || credentials->has_token;
     if (credentials->is_response)
         pl_auth_finish(auth, tables, credentials, &shown, &login);
+    else if (credentials->has_shared_key)
+        check_shared_key(auth, tables, credentials, now_ms, &login);
     else if (credentials->method_count)
         pl_auth_begin(auth, tables, credentials, &shown, &login);
     else if (!has_methods || !has_any)

@@ -542,6 +542,36 @@ enum pl_err pl_auth_tables_of_principal(const struct pl_auth_tables *tables,
     return err;
 }
 
+enum pl_err pl_auth_tables_of_shared_key(const struct pl_auth_tables *tables,
+    const struct pl_credentials *shown, struct pl_diag *diag, struct pl_identity **out)
+{
+    if (!shown->shared_role) {
+        struct pl_identity *anonymous =
+            pl_auth_tables_anonymous(tables, pl_bytes_text(shown->listener), shown->can_ask);
+        if (!anonymous) {
+            pl_diag_set(diag, 0, "the key stands for no role, and anonymous is not allowed");
+            return PL_BAD_LOGIN;
+        }
+        *out = pl_identity_ref(anonymous);
+        return PL_OK;
+    }
+    struct pl_identity *identity = pl_identity_new();
+    if (!identity)
+        return PL_NO_MEMORY;
+    identity->method = PL_BYTES("key");
+    identity->expires_unix_ms = PL_NEVER;
+    enum pl_err err = copy_bytes(identity, pl_bytes_text(shown->shared_role), &identity->role);
+    if (err == PL_OK)
+        err = pl_identity_add_attribute(identity, ".dynamic", PL_BYTES("true"));
+    if (err == PL_OK)
+        err = pl_roles_apply(tables->roles, identity, diag);
+    if (err == PL_OK)
+        *out = identity;
+    else
+        pl_identity_unref(identity);
+    return err;
+}
+
 /* A token is not kept: what it said stands in its identity. Its role is found again where the
  * configuration, not the token, gave it. */
 static enum pl_err fill_again(const struct pl_auth_tables *tables, const struct pl_identity *now,

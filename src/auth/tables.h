@@ -41,6 +41,10 @@ struct pl_auth_tables *pl_auth_tables_unref(struct pl_auth_tables *tables);
 struct pl_identity *pl_auth_tables_anonymous(
     const struct pl_auth_tables *tables, struct pl_bytes listener, bool can_ask);
 
+/* Who has shown the key that all clients of its protocol share. One reference. */
+PL_MUST_USE enum pl_err pl_auth_tables_of_shared_key(const struct pl_auth_tables *tables,
+    const struct pl_credentials *shown, struct pl_diag *diag, struct pl_identity **out);
+
 /* May clients of this listener use this method of authentication? */
 bool pl_auth_tables_allow(
     const struct pl_auth_tables *tables, struct pl_bytes listener, struct pl_bytes method);

@@ -96,6 +96,50 @@ void pl_mles_header_encode(struct pl_writer *w, const struct pl_mles_header *hea
     pl_put_end(&v);
 }
 
+/* From the end of the member before it to its own end, or to the member behind it. */
+static void find_auth(const struct pl_value *root, const uint8_t **out_from, const uint8_t **out_to)
+{
+    struct pl_value key, value;
+    struct pl_items items = pl_value_items(root);
+    const uint8_t *before = NULL;
+    bool is_found = false;
+    *out_from = *out_to = NULL;
+    while (pl_items_next(&items, &key, &value)) {
+        if (is_found) { /* it was the first one */
+            *out_to = key.raw.data;
+            return;
+        }
+        struct pl_arena arena = {0};
+        struct pl_bytes name;
+        bool is_auth = value.kind == PL_VALUE_STRING && !pl_value_text(&key, &arena, &name) &&
+                       pl_bytes_equal(name, PL_BYTES("auth"));
+        pl_arena_done(&arena);
+        const uint8_t *end = value.raw.data + value.raw.len;
+        if (is_auth) {
+            *out_from = before ? before : key.raw.data;
+            *out_to = end;
+            is_found = true;
+            if (before)
+                return;
+        }
+        before = end;
+    }
+}
+
+size_t pl_mles_header_strip(struct pl_bytes frame, uint8_t *out)
+{
+    struct pl_value root;
+    const uint8_t *from = NULL, *to = NULL;
+    size_t used, at = 0;
+    if (pl_value_read(PL_SERIAL_JSON, frame, &root, &used) == PL_OK)
+        find_auth(&root, &from, &to);
+    for (const uint8_t *p = frame.data; p < frame.data + frame.len; p++) {
+        if (!from || p < from || p >= to)
+            out[at++] = *p;
+    }
+    return at;
+}
+
 /* ---- auth ---- */
 
 /* The number's bytes, the highest first. */

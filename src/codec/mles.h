@@ -41,6 +41,10 @@ PL_MUST_USE enum pl_err pl_mles_header_decode(
 /* The same object with these members alone. */
 void pl_mles_header_encode(struct pl_writer *w, const struct pl_mles_header *header);
 
+/* A frame that was decoded, without its member auth if that is a string, else as it is. out has
+ * room for frame.len bytes; returns the length. */
+size_t pl_mles_header_strip(struct pl_bytes frame, uint8_t *out);
+
 /* Lower-case hex of 16 digits, no zero at its end. key: no bytes if there is none. */
 void pl_mles_auth(
     struct pl_bytes uid, struct pl_bytes channel, struct pl_bytes key, char out[PL_MLES_AUTH_LEN]);

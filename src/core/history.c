@@ -19,6 +19,7 @@
 enum {
     EMPTY_SUBJECTS_MIN = 1024, /* so many are kept, or as many as there are others */
     FORGET_MAX = 4096,         /* claimed subjects, and messages of one of them, at a time */
+    READ_BYTES = 1024 * 1024,  /* about so many are given at a time */
 };
 
 struct log_subject {
@@ -409,6 +410,8 @@ uint64_t pl_history_reserve(struct pl_history *h)
 enum pl_err pl_history_append(
     struct pl_history *h, struct pl_message *message, uint64_t now_unix_ms)
 {
+    if (!h->rule_count && !h->claimed_count)
+        return PL_OK; /* most servers have no Mles member: publishing costs them nothing */
     struct log_subject *s = subject_of(pl_subject_index_find(&h->subjects, message->subject));
     bool is_new = !s;
     if (is_new) {
@@ -581,6 +584,7 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, b
         *offset = h->last_offset;
         return 0;
     }
+    size_t bytes = 0;
     struct log_entry *e = NULL; /* the next to look at */
     const struct log_subject *only = NULL;
     uint32_t i = 0;
@@ -591,8 +595,9 @@ size_t pl_history_read(struct pl_history *h, const struct pl_pattern *pattern, b
     } else {
         e = entry_of(pl_order_find(&h->entries, *offset + 1, 0));
     }
-    while (e && count < max && steps_max--) {
+    while (e && count < max && bytes < READ_BYTES && steps_max--) {
         *offset = e->node.major;
+        bytes += e->size;
         if (!pl_message_is_expired(e->message, now_ms) && (with_notes || !e->message->is_note) &&
             (only || pl_pattern_matches(pattern, e->message->subject)))
             out[count++] = e->message;

@@ -136,8 +136,13 @@ struct pl_credentials {
     uint64_t session_id;         /* pl_session_public_id, for what is signed */
     bool can_ask; /* its protocol asks a role's authorizer before each action: then the role's lists
                      do not count */
-    bool is_ambient_allowed; /* a right that comes by itself (anonymous) may be given: the Origin
-                                and Host checks passed */
+    bool has_shared_key; /* all users of its protocol have one (Mles), which the protocol compares …
+                          */
+    bool is_shared_key_right; /* … and this was it */
+    const char *shared_role;  /* that it stands for; NULL: the one of anonymous clients, who then
+                                 need  no is_ambient_allowed */
+    bool is_ambient_allowed;  /* a right that comes by itself (anonymous) may be given: the Origin
+                                 and Host checks passed */
 };
 
 #endif

@@ -676,6 +676,8 @@ void pl_ws_layer_goodbye(struct pl_conn *conn, struct pl_chain *to)
     const struct pl_diag *diag = conn->layers->diag;
     uint8_t frame[2 + PL_WS_CONTROL_MAX];
     uint16_t code = ws->close_code ? ws->close_code : code_of(conn->why);
+    if (!ws->close_code && diag && pl_websocket_is_code((uint16_t)diag->code))
+        code = (uint16_t)diag->code; /* of a protocol that knows WebSocket's codes */
     const char *reason = ws->close_reason;
     if (!reason && !ws->is_over && conn->why != PL_OK)
         reason = diag ? diag->text : pl_err_text(conn->why);

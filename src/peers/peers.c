@@ -129,8 +129,10 @@ void pl_peers_drop_channel(struct pl_peer_channel *channel)
     if (is_idle)
         pl_map_remove(&p->channels, &channel->entry);
     pthread_mutex_unlock(&p->lock);
-    if (is_idle)
-        free_channel(channel);
+    if (!is_idle)
+        return;
+    pl_heap_remove(&p->heap, &channel->due);
+    free_channel(channel);
 }
 
 /* ---- Life ---- */

@@ -69,8 +69,8 @@ struct pl_peer_link {
     bool is_to_flush;
     enum pl_peer_phase phase;
     struct pl_wire *wire;
-    int watched; /* what epoll waits for; -1: nothing */
-    bool watches_write;
+    int watched;                    /* what epoll waits for; -1: nothing */
+    bool watches_write, is_watched; /* is_watched: and it stays that descriptor */
     struct pl_deadline due;
     uint64_t opened_ms, wait_ms; /* wait_ms: how long it waited last; 0: never */
     uint32_t attempt;

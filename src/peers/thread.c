@@ -79,8 +79,7 @@ static void watch(struct pl_peer_link *link)
     int epoll = link->peers->epoll, fd = link->wire ? pl_wire_fd(link->wire) : -1;
     bool writes = link->wire && pl_wire_wants_write(link->wire);
     struct epoll_event event = {.events = writes ? EPOLLIN | EPOLLOUT : EPOLLIN, .data.ptr = link};
-    bool is_settled = link->phase >= PL_PEER_SETTLING && link->watched == fd;
-    if (is_settled && link->watches_write == writes)
+    if (link->is_watched && link->watched == fd && link->watches_write == writes)
         return;
     if (link->watched >= 0 && link->watched != fd)
         (void)epoll_ctl(epoll, EPOLL_CTL_DEL, link->watched, NULL); /* or it has been closed */
@@ -89,6 +88,8 @@ static void watch(struct pl_peer_link *link)
         (void)epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
     link->watched = fd;
     link->watches_write = writes;
+    /* Until it is open, its descriptor changes, and maybe back to the same number. */
+    link->is_watched = link->phase >= PL_PEER_SETTLING;
 }
 
 static void close_wire(struct pl_peer_link *link)
@@ -96,6 +97,7 @@ static void close_wire(struct pl_peer_link *link)
     if (link->wire && link->watched >= 0)
         (void)epoll_ctl(link->peers->epoll, EPOLL_CTL_DEL, link->watched, NULL);
     link->watched = -1;
+    link->is_watched = false;
     link->wire = pl_wire_free(link->wire);
     atomic_store(&link->written, 0);
 }

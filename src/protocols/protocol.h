@@ -51,6 +51,8 @@ struct pl_link_host {
     void (*close)(struct pl_link *link, enum pl_err why, const struct pl_diag *diag);
     /* After what is queued was written, TLS begins: next bytes are a ClientHello. */
     enum pl_err (*start_tls)(struct pl_link *link);
+    /* `tick` comes at that time instead of the one that it asked for. */
+    void (*tick_at)(struct pl_link *link, uint64_t at_ms);
     /* One message, where link->framing is PL_FRAMING_MESSAGES. */
     enum pl_err (*send_message)(struct pl_link *link, bool is_text, struct pl_bytes message);
     /* Bytes that came from the peer in all, also those that it does not see (a WebSocket's pongs).
@@ -143,6 +145,7 @@ struct pl_protocol {
     const char *const *websocket; /* subprotocols, NULL-terminated, preferred first; NULL: none */
     bool takes_messages; /* a WebSocket's messages come whole and one by one, not as a stream */
     bool refuses_text;   /* a WebSocket's text message is a violation (MQTT 5.0, section 6.0) */
+    bool never_deflates; /* what it carries does not get smaller, or each frame goes to many */
     size_t link_size; /* bytes of its struct that begins with struct pl_link; allocated zeroed with
                          the connection, and freed with it after `closed` */
 

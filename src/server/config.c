@@ -22,6 +22,7 @@ struct reader {
     const char *file;   /* of the configuration; its relative paths begin in folder */
     const char *folder; /* NULL: where the process stands */
     struct pl_text_list unknown;
+    bool has_mles_key; /* the variable MLES_KEY is there, maybe empty */
 };
 
 /* Where an ITEMS or NAMED key keeps its structs. */
@@ -347,8 +348,13 @@ static enum pl_err add_unknown(struct reader *r, const char *name)
 
 static enum pl_err apply_variable(struct reader *r, struct pl_node *root, const char *variable)
 {
-    static const char prefix[] = "PARLEY_";
+    static const char prefix[] = "PARLEY_", mles_key[] = "MLES_KEY=";
     const char *equals = strchr(variable, '=');
+    /* The original server's own. */
+    if (strncmp(variable, mles_key, sizeof mles_key - 1) == 0) {
+        r->has_mles_key = true;
+        return set_path(r, root, "mles.key", equals + 1, "MLES_KEY");
+    }
     if (!equals || strncmp(variable, prefix, sizeof prefix - 1) != 0)
         return PL_OK;
     char *name = pl_arena_copy(r->arena, pl_bytes_of(variable, (size_t)(equals - variable)));
@@ -386,6 +392,7 @@ static enum pl_err read_root(struct reader *r, struct pl_node *root, struct pl_c
         err = read_section(r, &pl_config_root, root, "", config);
     if (err)
         return err;
+    config->mles.has_key = r->has_mles_key || config->mles.key[0];
     listeners = pl_node_find(root, "listeners");
     const struct pl_node *item = listeners->first;
     for (uint32_t i = 0; i < config->listeners.count; i++, item = item->next)

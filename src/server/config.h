@@ -120,6 +120,7 @@ struct pl_config_wamp {
 struct pl_config_mles {
 #define PL_MLES PL_MEMBER
 #include "server/config.def"
+    bool has_key; /* key counts, also if it is empty: then MLES_KEY was set to that */
 };
 
 struct pl_config_calls {
@@ -261,6 +262,8 @@ static inline bool pl_config_has_http(const struct pl_config_listener *listener)
 {
     return listener->websocket || listener->web || listener->redirect;
 }
+/* The key that Mles members share. False: there is none. */
+bool pl_config_mles_key(const struct pl_config *config, struct pl_bytes *out);
 /* The role of anonymous clients on this listener; NULL: there are none. */
 const char *pl_config_anonymous_role(
     const struct pl_config *config, const struct pl_config_listener *listener);

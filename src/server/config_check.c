@@ -23,6 +23,12 @@ bool pl_config_has_auth(const struct pl_config *config)
     return has_auth;
 }
 
+bool pl_config_mles_key(const struct pl_config *config, struct pl_bytes *out)
+{
+    *out = pl_bytes_text(config->mles.key);
+    return config->mles.has_key;
+}
+
 const char *pl_config_anonymous_role(
     const struct pl_config *config, const struct pl_config_listener *listener)
 {
@@ -366,9 +372,13 @@ static bool is_dns_name(const char *name)
     return label > 0 && name[strlen(name) - 1] != '-' && !is_address(name);
 }
 
-static enum pl_err check_peers(struct checker *c, const struct pl_config_mles *mles)
+static enum pl_err check_mles(struct checker *c, const struct pl_config_mles *mles)
 {
     char host[PL_PEER_HOST_MAX];
+    if (mles->role[0] && !mles->has_key)
+        return refuse(c, "role", "is of members who have shown the key; there is no mles.key");
+    if (mles->role[0] && !has_role(c->config, mles->role))
+        return refuse(c, "role", "there is no role %.60s", mles->role);
     if (mles->peers.count > PL_PEERS_MAX)
         return refuse(c, "peers", "expected at most %d", PL_PEERS_MAX);
     for (uint32_t i = 0; i < mles->peers.count; i++) {
@@ -416,11 +426,16 @@ static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
         err = refuse(c, "directory", "expected an https:// address");
     if (!err && !acme->agree && (acme->domains.count || acme->certificates.count))
         err = refuse(c, "agree", "no certificate is issued to who does not agree");
+    bool has_tls = false;
+    for (uint32_t i = 0; i < c->config->listeners.count; i++)
+        has_tls |= c->config->listeners.items[i].tls != PL_TLS_OFF;
+    if (!err && !has_tls && (acme->domains.count || acme->certificates.count))
+        err = refuse(c, "domains", "there is no listener with TLS to show the certificate");
     if (!err && acme->backoff_max_ms < acme->backoff_ms)
         err = refuse(c, "backoff_max", "is less than backoff");
     for (uint32_t i = 0; i < acme->email.count && !err; i++) {
         const char *at = strchr(acme->email.items[i], '@');
-        if (!at || at == acme->email.items[i] || !at[1] || strpbrk(at, " ,?"))
+        if (!at || at == acme->email.items[i] || !at[1] || strpbrk(acme->email.items[i], " ,?:"))
             err = refuse(c, "email", "expected an address, found %.60s", acme->email.items[i]);
     }
     const struct pl_node *list = entry(c->item, "certificates");
@@ -481,7 +496,7 @@ static enum pl_err check_section(struct checker *c, const struct pl_node *root, 
     if (strcmp(name, "web") == 0)
         return check_web(c, &config->web);
     if (strcmp(name, "mles") == 0)
-        return check_peers(c, &config->mles);
+        return check_mles(c, &config->mles);
     if (strcmp(name, "admin") == 0 && config->admin.enabled)
         return check_addresses(c, &config->admin.address);
     return PL_OK;

@@ -113,7 +113,9 @@ static const struct pl_config_key mles_keys[] = {
 #include "server/config.def"
 };
 SECTION(mles_section, "mles", pl_config_mles, mles_keys,
-    "What is special to Mles: channels, and the servers that share them.");
+    "Mles: channels with a memory, and the servers that share them. Subjects under a rule of "
+    "`history` "
+    "keep what that says.");
 
 static const struct pl_config_key calls_keys[] = {
 #define PL_CALLS(...) KEY(pl_config_calls, __VA_ARGS__)
@@ -234,7 +236,7 @@ const char pl_config_default_listeners[] =
     "# HTTP, WebSockets, and every protocol that its first bytes tell.\n"
     "- name: shared\n"
     "  port: 8080\n"
-    "  protocols: [mqtt, nats, redis, wamp]\n"
+    "  protocols: [mqtt, nats, redis, wamp, mles]\n"
     "  websocket: true\n"
     "  tls: optional\n"
     "- name: mqtt\n"
@@ -246,7 +248,7 @@ const char pl_config_default_listeners[] =
     "  protocols: nats\n"
     "- name: tls\n"
     "  port: 8443\n"
-    "  protocols: [mqtt, nats, redis, wamp]\n"
+    "  protocols: [mqtt, nats, redis, wamp, mles]\n"
     "  websocket: true\n"
     "  tls: on\n";
 

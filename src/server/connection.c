@@ -85,6 +85,11 @@ static enum pl_err host_start_tls(struct pl_link *link)
     return err;
 }
 
+static void host_tick_at(struct pl_link *link, uint64_t at_ms)
+{
+    pl_conn_set_timer(connection_of(link)->conn, at_ms);
+}
+
 static enum pl_err host_send_message(struct pl_link *link, bool is_text, struct pl_bytes message)
 {
     return pl_conn_send_message(
@@ -137,6 +142,7 @@ static const struct pl_link_host link_host = {
     .resume = host_resume,
     .close = host_close,
     .start_tls = host_start_tls,
+    .tick_at = host_tick_at,
     .send_message = host_send_message,
     .bytes_in = host_bytes_in,
     .request_header = host_request_header,

@@ -166,10 +166,6 @@ static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
     const struct pl_port *port = place->port;
     bool is_ambient = is_host_fine(place, request) && is_origin_fine(place, request);
     struct pl_upgrade up = {0};
-    if (!is_ambient && !pl_config_has_auth(place->server->config)) {
-        refuse(conn, request, 403, "this Origin or Host may not use a server without logins");
-        return;
-    }
     if (pl_upgrade_check(request, rest, port->subprotocols, true, &up)) {
         pl_conn_answer_status(conn, up.status);
         return;
@@ -184,6 +180,11 @@ static void serve_upgrade(struct pl_conn *conn, const struct pl_place *place,
         refuse(conn, request, 404, "no protocol at this path; name a subprotocol");
         return;
     }
+    if (!is_ambient && !pl_registry_has_login(protocol, place->server->config)) {
+        refuse(conn, request, 403, "this Origin or Host may not use a server without logins");
+        return;
+    }
+    up.has_deflate &= !protocol->never_deflates;
     struct pl_websocket_options options = {
         .is_stream = !protocol->takes_messages,
         .refuses_text = protocol->refuses_text,
@@ -346,7 +347,9 @@ static bool serve_one(
         request.keeps_alive = false;
     pl_conn_set_timer(conn,
         pl_reactor_now_ms(pl_conn_reactor(conn)) + place->server->config->client.ping_interval_ms);
-    if (find_route(place, request.path) || !pl_web_serve(conn, place, &request))
+    /* Whoever checks a name for a certificate comes from anywhere, by that name. */
+    bool is_check = place->port && pl_certificates_answer(place->server, conn, &request);
+    if (!is_check && (find_route(place, request.path) || !pl_web_serve(conn, place, &request)))
         serve_small(conn, place, &request);
     return pl_conn_is_open(conn) && !pl_connection_has_answer(conn);
 }

@@ -229,7 +229,8 @@ void pl_login_hook(
         pl_worker_logged_in(worker, session, PL_NO_REALM, NULL, NULL, token);
         return;
     }
-    if (port->is_local && !server->needs_local_login && !shown->has_user && !shown->has_token) {
+    if (port->is_local && !server->needs_local_login && !shown->has_user && !shown->has_token &&
+        !shown->has_shared_key) {
         struct pl_identity *trusted = pl_identity_new_all("", "trusted");
         struct pl_realm *realm = session->asked_realm ? session->asked_realm : port->realm;
         pl_worker_logged_in(worker, session, trusted ? PL_OK : PL_NO_MEMORY, trusted,

@@ -139,6 +139,25 @@ static void write_certificates(FILE *out, const struct pl_server *server)
     }
 }
 
+static void write_issued_expiry(void *out, const struct pl_acme_facts *facts)
+{
+    labelled(out, METRIC_acme_certificate_expires_seconds, facts->name,
+        (double)facts->expires_unix_ms / 1000);
+}
+
+static void write_issued_failures(void *out, const struct pl_acme_facts *facts)
+{
+    labelled(out, METRIC_acme_failures, facts->name, facts->failures);
+}
+
+static void write_issued(FILE *out, struct pl_server *server)
+{
+    head(out, &metrics[METRIC_acme_certificate_expires_seconds]);
+    pl_certificates_each(server, write_issued_expiry, out);
+    head(out, &metrics[METRIC_acme_failures]);
+    pl_certificates_each(server, write_issued_failures, out);
+}
+
 static double resident_bytes(void)
 {
     /* Two numbers of pages: all, and the resident ones. */
@@ -205,6 +224,7 @@ static void write_all(FILE *out, struct pl_server *server)
     number(out, METRIC_logins_slowed_total, (double)auth.slowed);
     number(out, METRIC_users, (double)auth.users);
     write_certificates(out, server);
+    write_issued(out, server);
     write_process(out);
 }
 

@@ -4,24 +4,16 @@
 #include <errno.h>
 #include <limits.h>
 #include <sodium.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 
-#include "base/file.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "peers/peers.h"
 #include "server/state.h"
 
 enum { NAME_RANDOM = 4, CHANNEL_SHOWN = 64 };
-
-bool pl_mles_key(const struct pl_config *config, struct pl_bytes *out)
-{
-    const char *key = config->mles.key[0] ? config->mles.key : getenv("MLES_KEY");
-    *out = pl_bytes_text(key);
-    return key;
-}
 
 /* ---- Our name ---- */
 
@@ -90,6 +82,34 @@ static void on_news(void *context, const struct pl_peer_news *news)
     }
 }
 
+/* ---- Members ---- */
+
+/* The channels of realm main are shared. */
+static bool is_shared(const struct pl_server *server, const struct pl_realm *realm)
+{
+    return realm == server->realms[0];
+}
+
+static bool on_joined(void *context, const struct pl_realm *realm, struct pl_bytes channel)
+{
+    struct pl_server *server = context;
+    return is_shared(server, realm) && pl_peers_join(server->peers, channel);
+}
+
+static void on_left(void *context, const struct pl_realm *realm, struct pl_bytes channel)
+{
+    struct pl_server *server = context;
+    (void)realm;
+    pl_peers_leave(server->peers, channel);
+}
+
+static bool on_admits(void *context, const struct pl_realm *realm, struct pl_bytes channel,
+    bool is_text, struct pl_bytes frame)
+{
+    struct pl_server *server = context;
+    return !is_shared(server, realm) || pl_peers_admits(server->peers, channel, is_text, frame);
+}
+
 /* ---- Life ---- */
 
 enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_diag *diag)
@@ -101,7 +121,10 @@ enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_diag *diag)
     server->peer_uid = make_uid(server);
     if (!server->peer_uid)
         return PL_NO_MEMORY;
-    bool has_key = pl_mles_key(server->config, &key);
+    bool has_key = pl_config_mles_key(server->config, &key);
+    server->peering = (struct pl_mles_peering){
+        .context = server, .joined = on_joined, .left = on_left, .admits = on_admits};
+    server->options.mles.peering = &server->peering;
     return pl_peers_new(
         &(struct pl_peers_options){
             .urls = mles->peers.items,

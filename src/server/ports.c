@@ -48,10 +48,7 @@ static const struct pl_config_listener *find_listener(
 enum pl_err pl_ports_load_tls(
     struct pl_server *server, const struct pl_config *config, struct pl_diag *diag)
 {
-    bool has_tls = false;
-    for (uint32_t i = 0; i < server->port_count; i++)
-        has_tls |= server->ports[i].tls != NULL;
-    enum pl_err err = has_tls ? pl_certificates_load(server, config, diag) : PL_OK;
+    enum pl_err err = pl_certificates_load(server, config, diag);
     if (server->tls && !err)
         err = load_tls(server, server->tls, NULL, diag);
     for (uint32_t i = 0; i < server->port_count && !err; i++) {

@@ -9,6 +9,7 @@ const struct pl_protocol *const pl_registry_protocols[] = {
     &pl_mqtt_protocol,
     &pl_redis_protocol,
     &pl_wamp_protocol,
+    &pl_mles_protocol,
     &pl_nats_protocol,
     NULL,
 };
@@ -24,7 +25,12 @@ const struct pl_protocol *pl_registry_find(const char *name)
 
 const char *pl_registry_names(void)
 {
-    return "mqtt, nats, redis, wamp";
+    return "mqtt, nats, redis, wamp, mles";
+}
+
+bool pl_registry_has_login(const struct pl_protocol *protocol, const struct pl_config *config)
+{
+    return pl_config_has_auth(config) || (protocol == &pl_mles_protocol && config->mles.has_key);
 }
 
 void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out)
@@ -65,6 +71,19 @@ void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options
         .events_max = wamp->events,
         .event_reads_max = wamp->event_reads,
     };
+    const struct pl_config_mles *mles = &config->mles;
+    struct pl_bytes key;
+    bool has_key = pl_config_mles_key(config, &key);
+    out->mles = (struct pl_mles_options){
+        .has_key = has_key,
+        .key = key,
+        .role = mles->role[0] ? mles->role : NULL,
+        .prefix = pl_bytes_text(mles->prefix),
+        .header_timeout_ms = mles->header_timeout_ms,
+        .ping_interval_ms = mles->ping_interval_ms,
+        .ping_max = mles->pings,
+        .contest_ms = mles->contest_ms,
+    };
     out->nats = (struct pl_nats_options){.payload_max = (uint32_t)config->limits.payload};
 }
 
@@ -75,5 +94,7 @@ const void *pl_registry_options(
         return &options->mqtt;
     if (protocol == &pl_wamp_protocol)
         return &options->wamp;
+    if (protocol == &pl_mles_protocol)
+        return &options->mles;
     return protocol == &pl_nats_protocol ? &options->nats : NULL;
 }

@@ -4,6 +4,7 @@
 #ifndef PL_SERVER_REGISTRY_H
 #define PL_SERVER_REGISTRY_H
 
+#include "protocols/mles/mles.h"
 #include "protocols/mqtt/mqtt.h"
 #include "protocols/nats/nats.h"
 #include "protocols/protocol.h"
@@ -21,13 +22,16 @@ struct pl_protocol_options {
     struct pl_mqtt_options mqtt;
     struct pl_nats_options nats;
     struct pl_wamp_options wamp;
+    struct pl_mles_options mles;
 };
 
+/* Its clients may show a secret of their own: then a web page's Origin alone says nothing. */
+bool pl_registry_has_login(const struct pl_protocol *protocol, const struct pl_config *config);
 void pl_registry_fill(const struct pl_config *config, struct pl_protocol_options *out);
 /* Of these what pl_link_config.options of that protocol points to; NULL: it has none. */
 const void *pl_registry_options(
     const struct pl_protocol *protocol, const struct pl_protocol_options *options);
-/* "mqtt, nats, redis, wamp", for people. */
+/* "mqtt, nats, redis, wamp, mles", for people. */
 const char *pl_registry_names(void);
 
 #endif

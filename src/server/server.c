@@ -127,6 +127,12 @@ static enum pl_err open_realms(struct pl_server *server)
         .session_expiry_max_ms = l->session_expiry_ms,
         .backlog_max = l->backlog,
     };
+    const struct pl_history_claims claims = {
+        .subjects = config->mles.channels,
+        .limit = config->mles.limit,
+        .age_ms = config->mles.age_ms,
+        .bytes = config->mles.bytes,
+    };
     server->realms = pl_zalloc((config->realms.count + 1) * sizeof(struct pl_realm *));
     if (!server->realms)
         return PL_NO_MEMORY;
@@ -145,6 +151,7 @@ static enum pl_err open_realms(struct pl_server *server)
                   : add_rules(server->realms[i], config->history.items, config->history.count);
         if (err)
             return err;
+        pl_realm_set_claims(server->realms[i], &claims);
     }
     return PL_OK;
 }
@@ -196,6 +203,7 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
     server->started_unix_ms = pl_clock_unix_ms();
     server->shard_count = count_threads(server->config);
     pthread_mutex_init(&server->users.lock, NULL);
+    pthread_mutex_init(&server->acme_lock, NULL);
     pl_map_init(&server->users.map, server->started_unix_ms);
     pl_registry_fill(server->config, &server->options);
     server->data = find_data(server->config);
@@ -206,10 +214,11 @@ static enum pl_err open_all(struct pl_server *server, struct pl_diag *diag)
         .accepts_per_second = limits->accept_rate,
         .address_accepts_per_minute = server->config->web.rate_limit,
     });
-    server->certificates = pl_tls_store_new();
-    if (!server->data || !server->sys || !server->gate || !server->certificates)
+    if (!server->data || !server->sys || !server->gate)
         return PL_NO_MEMORY;
-    enum pl_err err = pl_shards_open(server, diag);
+    enum pl_err err = pl_certificates_open(server);
+    if (!err)
+        err = pl_shards_open(server, diag);
     if (!err)
         err = open_realms(server);
     if (!err)
@@ -293,6 +302,8 @@ static bool reload(struct pl_server *server, const struct pl_server_options *opt
         pl_home_run(server, review_realms);
     if (!err)
         err = pl_ports_load_tls(server, config, &diag);
+    if (!err)
+        err = pl_certificates_order(server, config, &diag);
     if (!err)
         pl_log_set_level(config->log.level);
     if (err)
@@ -408,6 +419,7 @@ static void drain(struct pl_server *server, const sigset_t *signals)
     if (!server->is_embedded)
         pl_notify("STOPPING=1");
     atomic_store(&server->is_draining, true);
+    pl_certificates_stop(server);
     pl_ports_stop(server);
     pl_shards_drain(server);
     wait_until(server, are_drained, server->config->drain.timeout_ms, signals);
@@ -449,7 +461,7 @@ static void close_all(struct pl_server *server, bool is_running)
     }
     if (server->gate)
         pl_gate_free(server->gate);
-    server->certificates = pl_tls_store_free(server->certificates);
+    pl_certificates_free(server);
     pl_sys_free(server->sys);
     pl_map_done(&server->users.map);
     pl_free(server->realms);
@@ -509,6 +521,8 @@ int pl_server_run(const struct pl_server_options *options)
         pl_diag_set(&diag, 0, "logins: %s", pl_err_text(err));
     if (!err)
         err = pl_mles_start_peers(server, &diag);
+    if (!err)
+        err = pl_certificates_order(server, server->config, &diag);
     if (!err)
         pl_ports_start(server);
     if (!err && options->ports_file)
@@ -577,6 +591,8 @@ enum pl_err pl_server_open(
         pl_diag_set(diag, 0, "logins: %s", pl_err_text(err));
     if (!err)
         err = pl_mles_start_peers(server, diag);
+    if (!err)
+        err = pl_certificates_order(server, server->config, diag);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err) {
         close_all(server, is_running);

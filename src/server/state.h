@@ -17,6 +17,7 @@
 
 #include <pthread.h>
 
+#include "acme/acme.h"
 #include "auth/authenticator.h"
 #include "net/conn.h"
 #include "net/listener.h"
@@ -121,17 +122,22 @@ struct pl_server {
     struct pl_gate *gate;
     struct pl_web *web;                /* NULL: no pages */
     struct pl_tls_store *certificates; /* what listeners without their own one show */
-    struct pl_tls_server *tls;         /* these; NULL: nobody wants them */
-    struct pl_tls_server **own_tls;    /* by port; NULL: it has none of its own */
-    struct pl_port *ports;             /* owned array, one per configured listener */
+    struct pl_acme_tokens *acme_tokens;
+    pthread_mutex_t acme_lock;      /* guards acme */
+    struct pl_acme *acme;           /* NULL: no certificate is ordered */
+    char *acme_text;                /* what it was made from; open_memstream's. The main thread's */
+    struct pl_tls_server *tls;      /* these; NULL: nobody wants them */
+    struct pl_tls_server **own_tls; /* by port; NULL: it has none of its own */
+    struct pl_port *ports;          /* owned array, one per configured listener */
     uint32_t port_count;
     struct pl_place *admin; /* owned array */
     uint32_t admin_count;
     bool admin_is_skipped;
     struct pl_user_counts users;
-    struct pl_probe *probe;        /* /readyz */
-    struct pl_peers *peers;        /* mles.c; NULL: none are configured */
-    char *peer_uid;                /* owned */
+    struct pl_probe *probe; /* /readyz */
+    struct pl_peers *peers; /* mles.c; NULL: none are configured */
+    char *peer_uid;         /* owned */
+    struct pl_mles_peering peering;
     struct pl_wamp_meta **metas;   /* owned array, one per realm; NULL: none */
     struct pl_wamp_asker **askers; /* the same */
     atomic_uint asking;            /* questions to dynamic authenticators without an answer */
@@ -246,8 +252,6 @@ PL_MUST_USE enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_d
 PL_MUST_USE enum pl_err pl_mles_start_peers(struct pl_server *server, struct pl_diag *diag);
 void pl_mles_stop_peers(struct pl_server *server);
 void pl_mles_free_peers(struct pl_server *server);
-/* Borrowed from the configuration or the environment. False: there is none. */
-bool pl_mles_key(const struct pl_config *config, struct pl_bytes *out);
 
 /* sys.c. On the home shard, every second. */
 PL_MUST_USE struct pl_sys *pl_sys_new(void);
@@ -297,6 +301,20 @@ void pl_login_secret(const struct pl_server *server, uint8_t out[PL_LOGIN_SECRET
 struct pl_user_hold *pl_user_hold_free(struct pl_user_hold *hold);
 
 /* certificates.c */
+PL_MUST_USE enum pl_err pl_certificates_open(struct pl_server *server);
+void pl_certificates_free(struct pl_server *server);
+/* Begins to order what the configuration wants of an authority, anew if that has changed; what was
+ * issued before is shown at once. On the main thread. */
+PL_MUST_USE enum pl_err pl_certificates_order(
+    struct pl_server *server, const struct pl_config *config, struct pl_diag *diag);
+/* No more orders. */
+void pl_certificates_stop(struct pl_server *server);
+/* Any thread; under a lock. */
+void pl_certificates_each(struct pl_server *server,
+    void (*visit)(void *context, const struct pl_acme_facts *facts), void *context);
+/* A request that an authority checks a name by (HTTP-01). False: it is another one. */
+bool pl_certificates_answer(
+    struct pl_server *server, struct pl_conn *conn, const struct pl_http_request *request);
 /* Can the named files be used? The one that would be made is not. */
 PL_MUST_USE enum pl_err pl_certificates_check(const struct pl_config *config, struct pl_diag *diag);
 /* Reads the files into server->certificates, anew or for the first time; where none is named one is

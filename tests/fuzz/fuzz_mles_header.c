@@ -30,6 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                  pl_bytes_equal(header.auth, again.auth)));
         }
         pl_shared_unref(made);
+        uint8_t stripped[PL_MLES_HEADER_MAX];
+        size_t len = pl_mles_header_strip(pl_bytes_of(data, size), stripped);
+        PL_ASSERT(len == size || header.has_auth);
+        PL_ASSERT(pl_mles_header_decode(pl_bytes_of(stripped, len), &arena, &again) == PL_OK);
+        PL_ASSERT(!again.has_auth && pl_bytes_equal(header.uid, again.uid) &&
+                  pl_bytes_equal(header.channel, again.channel));
     }
     pl_arena_done(&arena);
     return 0;

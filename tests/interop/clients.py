@@ -314,6 +314,41 @@ class Autobahn(NodeClient):
                                  kwargs=_outward(kwargs), options=options or {}))
 
 
+class Mles(NodeClient):
+    """A member of an Mles channel: Mles(url, "alice", "room"). Frames have the name of the channel, and
+    `text`. header: another first frame, as text; "": one that is empty, None: the one of uid and
+    channel; options are those of ws."""
+
+    def __init__(self, url, uid, channel, *, header=None, auth=None, more=(), silent=False, **options):
+        super().__init__("mles.mjs")
+        self.uid, self.channel = uid, channel
+        members = {"uid": uid, "channel": channel, **({"auth": auth} if auth is not None else {})}
+        self.header = json.dumps(members) if header is None else header
+        try:
+            self.terms = self.call("connect", url=url, header=None if silent else self.header,
+                                   more=list(more), options=options)
+        except BaseException:
+            self.close()
+            raise
+
+    def message_of(self, line):
+        return Message(self.channel, decoded(line["data"]), text=line["text"])
+
+    def say(self, data):
+        """str: a text frame, bytes: a binary one."""
+        self.call("send", data=encoded(data), text=isinstance(data, str))
+
+    def hears(self, *frames):
+        """These come next, of these types."""
+        for frame in frames:
+            self.expect(self.channel, frame, text=isinstance(frame, str))
+
+    def closed(self):
+        """(code, reason) of the server's close."""
+        event = self.event("closed")
+        return event["code"], event["reason"]
+
+
 class IoRedis(NodeClient):
     """ioredis; address is (host, port). options are its own: username, password, db, ca …"""
 

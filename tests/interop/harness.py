@@ -170,9 +170,11 @@ def locked(name):
 
 
 class Certificates:
-    """A throw-away authority, and a certificate of it for localhost: ca, certificate, key are paths."""
+    """A throw-away authority, and a certificate of it for these names: ca, certificate, key are
+    paths. Other names need another name of the folder."""
 
-    def __init__(self, name="tls"):
+    def __init__(self, name="tls", names="DNS:localhost,IP:127.0.0.1"):
+        self.names = names
         folder = BUILD / name
         self.ca = folder / "ca.pem"
         self.certificate = folder / "server.pem"
@@ -193,7 +195,7 @@ class Certificates:
                 "-out", "ca.pem")
         openssl("req", *new_key, "-subj", "/CN=localhost", "-keyout", "server-key.pem",
                 "-out", "server.csr")
-        (fresh / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        (fresh / "names").write_text(f"subjectAltName={self.names}\n")
         openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca-key.pem",
                 "-CAcreateserial", "-days", "30", "-extfile", "names", "-out", "server.pem")
         shutil.rmtree(folder, ignore_errors=True)
@@ -205,7 +207,7 @@ def default_config():
     def listener(name, protocols, **more):
         return {"name": name, "address": "127.0.0.1", "port": 0, "protocols": protocols, **more}
 
-    every = ["mqtt", "nats", "redis", "wamp"]
+    every = ["mqtt", "nats", "redis", "wamp", "mles"]
     certificates = Certificates()
     return {
         "threads": 2,

@@ -1,7 +1,12 @@
 """Servers that share channels as Mles peers: with one that is like the original, and with each other."""
 
+import contextlib
+import re
+
+from chat import BINARY, TEXT, Member
 from clients import Message, MqttJs, NodeClient, decoded, encoded
-from harness import Server, equal
+from harness import Certificates, Server, equal, poll
+from peers import free_port
 from siphash import auth
 
 SECONDS_MAX = 240
@@ -111,3 +116,153 @@ def a_peer_that_closes_is_named_in_the_log_and_tried_again():
         server.wait_log(r"mles_peer_lost peer=ws://127\.0\.0\.1:\d+ channel=\"chat\" retry=50ms "
                         r"why=\".*closed")
         server.wait_log("retry=200ms")
+
+
+# ---- Two and more of ours ----
+
+
+class _Node(Server):
+    """A server with a port that stays the same, and links to others by their ports."""
+
+    def __init__(self, port, *peers, scheme="ws", **mles):
+        listener = {"name": "mles", "address": "127.0.0.1", "port": port, "protocols": ["mles"],
+                    "websocket": True, "tls": "on" if scheme == "wss" else "off"}
+        files = Certificates()
+        super().__init__(config={
+            "threads": 2,
+            "admin": {"address": "127.0.0.1", "port": 0},
+            "drain": {"spread": "0s", "timeout": "2s"},
+            "tls": {"certificate": str(files.certificate), "key": str(files.key)},
+            "listeners": [listener],
+            "mles": {"peers": [f"{scheme}://127.0.0.1:{peer}" for peer in peers], **QUICK, **mles},
+        })
+
+    def join(self, uid, **more):
+        return Member(self, "chat", uid, listener="mles", **more)
+
+    def fall(self):
+        """kill -9, and what it had in memory is gone."""
+        self.kill()
+        return self
+
+
+def _say_and_hear(members, word):
+    """Each says it as text and as binary, and all others hear it once, in any order of speakers."""
+    for name, member in members.items():
+        member.say(f"{word} of {name}")
+        member.say(f"{word} of {name}".encode() + b"\xff")
+    for name, member in members.items():
+        heard = sorted(member.next() for _ in range(2 * (len(members) - 1)))
+        others = [other for other in members if other != name]
+        equal(heard, sorted(
+            [(TEXT, f"{word} of {other}".encode()) for other in others]
+            + [(BINARY, f"{word} of {other}".encode() + b"\xff") for other in others]), name)
+
+
+def _two_share_everything(first, second):
+    with first, second, first.join("a") as a, second.join("b") as b:
+        _await_links(first, second)
+        _say_and_hear({"a": a, "b": b}, "word")
+        a.say("one")
+        b.expect("one")
+        b.say(b"two")
+        a.expect(b"two")
+
+        first.fall()
+        b.say("three")
+        first.start()
+        with first.join("a2") as a2:
+            heard = [a2.next() for _ in range(7)]
+            equal(heard[4:], [(TEXT, b"one"), (BINARY, b"two"), (TEXT, b"three")])
+            a2.say("four")
+            b.expect("four")
+
+            second.fall()
+            a2.say("five")
+            second.start()
+            with second.join("b2") as b2:
+                heard = [b2.next() for _ in range(9)]
+                equal(heard[4:], [(TEXT, b"one"), (BINARY, b"two"), (TEXT, b"three"),
+                                  (TEXT, b"four"), (TEXT, b"five")])
+                b2.say("six")
+                a2.expect("six")
+                a2.say("seven")
+                b2.expect("seven")
+
+
+def _await_links(*servers):
+    for server in servers:
+        count = len(server.config["mles"]["peers"])
+        poll(lambda: len(re.findall("mles_peer_linked", server.log())) >= count, "links")
+
+
+def two_servers_get_their_history_back_from_each_other():
+    one, two = free_port(), free_port()
+    _two_share_everything(_Node(one, two), _Node(two))
+
+
+def two_servers_that_name_each_other_say_nothing_twice():
+    one, two = free_port(), free_port()
+    _two_share_everything(_Node(one, two), _Node(two, one))
+
+
+def three_servers_in_a_ring_hear_each_frame_once():
+    ports = [free_port() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(_Node(port, ports[(i + 1) % 3])) for i, port in enumerate(ports)]
+        members = {name: stack.enter_context(node.join(name)) for name, node in zip("abc", nodes)}
+        _await_links(*nodes)
+        for word in ("first", "second"):
+            _say_and_hear(members, word)
+
+
+def three_servers_that_all_name_all_hear_each_frame_once():
+    ports = [free_port() for _ in range(3)]
+    with contextlib.ExitStack() as stack:
+        nodes = [stack.enter_context(_Node(port, *(p for p in ports if p != port))) for port in ports]
+        members = {name: stack.enter_context(node.join(name)) for name, node in zip("abc", nodes)}
+        _await_links(*nodes)
+        for word in ("first", "second"):
+            _say_and_hear(members, word)
+
+
+def two_users_of_one_server_may_say_the_same():
+    one, two = free_port(), free_port()
+    with _Node(one, two) as first, _Node(two), \
+            first.join("a") as a, first.join("b") as b, first.join("c") as c:
+        first.wait_log("mles_peer_linked")
+        a.say("ok")
+        b.say("ok")
+        c.expect_header("a").expect_header("b").expect("ok").expect("ok")
+
+
+def a_link_leaves_no_header_in_the_history():
+    one, two = free_port(), free_port()
+    with _Node(one, two) as first, _Node(two) as second, first.join("a") as a:
+        first.wait_log("mles_peer_linked")
+        a.say("hello")
+        with second.join("b") as b:
+            b.expect("hello")
+
+
+def a_peer_with_another_key_is_named_in_the_log():
+    one, two = free_port(), free_port()
+    with _Node(one, two, key="one") as first, _Node(two, key="two"), first.join("a", key="one"):
+        first.wait_log(rf"mles_peer_lost peer=ws://127\.0\.0\.1:{two} .*1008.*auth is missing or wrong")
+
+
+def links_over_tls_check_the_certificate():
+    one, two = free_port(), free_port()
+    with _Node(two, scheme="wss") as second, second.join("b", tls=True) as b:
+        with _Node(one, two, scheme="wss", peer_ca=second.ca) as first, \
+                first.join("a", tls=True) as a:
+            first.wait_log("mles_peer_linked")
+            a.say("hello")
+            b.expect("hello")
+        with _Node(one, two, scheme="wss") as first, first.join("a", tls=True):
+            first.wait_log("mles_peer_lost .*certificate")
+        with _Node(one, two, scheme="wss", peer_insecure=True) as first, \
+                first.join("a", tls=True) as a:
+            first.wait_log("mles_peer_linked")
+            a.say("again")
+            b.expect("again")

@@ -366,6 +366,48 @@ TEST(where_nobody_is_configured_what_is_shown_is_ignored)
     pl_auth_free(auth);
 }
 
+TEST(a_key_that_all_share_stands_for_its_role_or_for_anonymous_of_any_origin)
+{
+    struct pl_auth_config config = config_of(true, false);
+    config.free_failures = 2;
+    struct pl_auth *auth = auth_of(&config);
+    struct pl_credentials shown = shown_of(NULL, NULL, NULL);
+    shown.is_ambient_allowed = false;
+    shown.has_shared_key = shown.is_shared_key_right = true;
+    CHECK_STR(outcome(auth, &shown),
+        "login refused: the key stands for no role, and anonymous is not allowed");
+    shown.shared_role = "guest";
+    CHECK_STR(outcome(auth, &shown), "ok /guest/key");
+    shown.shared_role = "nobody";
+    CHECK(strstr(outcome(auth, &shown), "login refused"));
+    /* A review finds its role again, or ends it. */
+    shown.shared_role = "guest";
+    struct waiting waiting = login(auth, &shown, NOW_MS);
+    struct pl_identity *reviewed = NULL;
+    REQUIRE(waiting.identity != NULL);
+    CHECK_EQ(pl_auth_review(auth, waiting.identity, &reviewed), PL_OK);
+    CHECK(reviewed && pl_bytes_equal(reviewed->role, PL_BYTES("guest")));
+    pl_identity_unref(reviewed);
+    config.role_count = 1;
+    CHECK_EQ(pl_auth_reload(auth, &config, &diag), PL_OK);
+    CHECK_EQ(pl_auth_review(auth, waiting.identity, &reviewed), PL_REVOKED);
+    pl_identity_unref(waiting.identity);
+    /* Who guesses is slowed. */
+    shown.is_shared_key_right = false;
+    for (int i = 0; i < 3; i++)
+        CHECK_STR(outcome(auth, &shown), "login refused: wrong key");
+    CHECK_EQ(login(auth, &shown, NOW_MS).err, PL_LIMIT);
+    pl_auth_free(auth);
+
+    config = config_of(true, false);
+    config.anonymous_role = "guest";
+    auth = auth_of(&config);
+    shown.shared_role = NULL;
+    shown.is_shared_key_right = true;
+    CHECK_STR(outcome(auth, &shown), "ok /guest/anonymous");
+    pl_auth_free(auth);
+}
+
 TEST(failures_slow_an_address_by_the_callers_clock)
 {
     struct pl_auth_config config = config_of(true, false);

@@ -195,6 +195,41 @@ TEST(a_challenge_is_shown_for_its_name_and_acme_tls_1_alone_and_then_the_end)
     pl_tls_store_free(store);
 }
 
+TEST(a_challenge_is_shown_by_a_listener_of_another_certificate_that_wants_one_of_clients_too)
+{
+    char folder[64], cert_file[80], key_file[80];
+    struct pl_diag diag = {0};
+    struct pl_tls_store *store = pl_tls_store_new();
+    struct harness h = {.tls_at_once = true, .tls = pl_tls_server_new()};
+    snprintf(folder, sizeof folder, "/tmp/parley-tls-store-%d", (int)getpid());
+    snprintf(cert_file, sizeof cert_file, "%s/cert.pem", folder);
+    snprintf(key_file, sizeof key_file, "%s/key.pem", folder);
+    CHECK_EQ(pl_tls_make_self_signed(cert_file, key_file, &diag), PL_OK);
+    CHECK_EQ(pl_tls_server_load(h.tls,
+                 &(struct pl_tls_options){.cert_file = cert_file,
+                     .key_file = key_file,
+                     .store = store,
+                     .ca_file = cert_file,
+                     .client_cert = PL_TLS_REQUIRE_CERT},
+                 &diag),
+        PL_OK);
+    harness_start(&h, 1, NULL, NULL);
+    set_slot(store, PL_TLS_CONFIGURED, made("own.example", NULL), NULL);
+    set_slot(store, PL_TLS_CHALLENGE, made("own.example", NULL), NULL);
+    struct look look = {.name = "own.example", .alpn = "acme-tls/1"};
+    CHECK_STR(look_at(&h, &look), "own.example");
+    CHECK(look.is_ended);
+    CHECK_EQ(atomic_load(&h.secured), 0);
+    /* Else it shows its own, whatever name is asked for. */
+    look = (struct look){.name = "own.example", .alpn = "mqtt"};
+    CHECK_STR(look_at(&h, &look), "localhost");
+    harness_stop(&h);
+    pl_tls_store_free(store);
+    (void)remove(cert_file);
+    (void)remove(key_file);
+    (void)rmdir(folder);
+}
+
 TEST(certificates_are_swapped_under_handshakes_and_none_fails)
 {
     struct pl_tls_store *store = pl_tls_store_new();

@@ -23,6 +23,7 @@
 #include "protocols/protocol.h"
 
 enum { RIG_PEERS = 64, RIG_WORKERS = 4 };
+#define RIG_BINARY '\2'
 
 struct rig;
 
@@ -40,6 +41,8 @@ struct rig_peer {
     bool is_stuck; /* it does not read what it is sent */
     enum pl_err why;
     char diag[240];
+    int code;          /* of the diag; a WebSocket's close */
+    uint64_t bytes_in; /* what host->bytes_in tells; the test's own */
     uint64_t tick_ms;
 };
 
@@ -56,7 +59,7 @@ struct rig {
     uint64_t now_ms;
     size_t out_max; /* bytes: the outputs' limit */
     /* Of the next peer's WebSocket; change them before rig_open. With PL_FRAMING_MESSAGES each line
-     * is a text message. */
+     * is a text message; one that begins with RIG_BINARY is a binary one, without that. */
     uint8_t framing; /* enum pl_framing */
     const char *subprotocol;
     uint64_t next_id;
@@ -95,6 +98,7 @@ static void rig_host_close(struct pl_link *link, enum pl_err why, const struct p
     p->is_closing = true;
     p->why = why;
     snprintf(p->diag, sizeof p->diag, "%s", diag ? diag->text : "");
+    p->code = diag ? diag->code : 0;
 }
 
 static enum pl_err rig_host_start_tls(struct pl_link *link)
@@ -113,21 +117,28 @@ static struct pl_bytes rig_host_nothing(struct pl_link *link, const char *name)
 static enum pl_err rig_host_send_message(
     struct pl_link *link, bool is_text, struct pl_bytes message)
 {
-    (void)is_text;
-    enum pl_err err = pl_output_append(link->out, message);
+    static const char binary[] = {RIG_BINARY};
+    enum pl_err err = is_text ? PL_OK : pl_output_append(link->out, pl_bytes_of(binary, 1));
+    if (!err)
+        err = pl_output_append(link->out, message);
     return err ? err : pl_output_append(link->out, PL_BYTES("\n"));
 }
 
 static uint64_t rig_host_bytes_in(struct pl_link *link)
 {
-    (void)link;
-    return 0;
+    return rig_peer_of(link)->bytes_in;
+}
+
+static void rig_host_tick_at(struct pl_link *link, uint64_t at_ms)
+{
+    rig_peer_of(link)->tick_ms = at_ms;
 }
 
 static const struct pl_link_host rig_host = {
     .resume = rig_host_resume,
     .close = rig_host_close,
     .start_tls = rig_host_start_tls,
+    .tick_at = rig_host_tick_at,
     .send_message = rig_host_send_message,
     .bytes_in = rig_host_bytes_in,
     .request_header = rig_host_nothing,
@@ -250,24 +261,27 @@ static bool rig_feed(struct rig_peer *p)
     const uint8_t *end = is_message ? memchr(p->in, '\n', p->in_len) : p->in + p->in_len;
     if (!end)
         return false;
-    size_t len = (size_t)(end - p->in);
+    bool is_binary = is_message && end > p->in && p->in[0] == RIG_BINARY;
+    size_t len = (size_t)(end - p->in) - is_binary;
     struct pl_shared *buffer = pl_shared_new(len);
     if (!buffer) /* pl_alloc_fail meant somebody else */
         buffer = pl_shared_new(len);
     rig_require(buffer != NULL, "no memory");
-    memcpy(buffer->data, p->in, len);
+    memcpy(buffer->data, p->in + is_binary, len);
     buffer->len = (uint32_t)len;
     struct pl_input in = {
         .bytes = pl_bytes_of(buffer->data, len),
         .buffer = buffer,
-        .kind = is_message ? PL_INPUT_TEXT_FRAME : PL_INPUT_STREAM,
+        .kind = is_binary    ? PL_INPUT_BINARY_FRAME
+                : is_message ? PL_INPUT_TEXT_FRAME
+                             : PL_INPUT_STREAM,
     };
     size_t used = 0;
     enum pl_err err = p->protocol->receive(p->link, in, &used);
     pl_shared_unref(buffer);
     rig_require(used <= len, "took more than there was");
     if (is_message && used == len)
-        used++; /* the end of the line */
+        used += 1u + is_binary; /* the end of the line */
     memmove(p->in, p->in + used, p->in_len - used);
     p->in_len -= used;
     if (err)
@@ -330,8 +344,10 @@ static inline void rig_run(struct rig *rig)
                 }
             while (pl_output_pool_next_dirty(&w->outputs))
                 continue;
-            any |= !pl_worker_sleep(w);
         }
+        /* A later worker may have posted to an earlier one. */
+        for (uint32_t i = 0; i < rig->worker_count; i++)
+            any |= !pl_worker_sleep(&rig->workers[i]);
         if (!any)
             return;
     }

@@ -234,7 +234,7 @@ TEST(errors_name_file_line_key_and_what_was_expected)
     refuses("- 1\n", "/etc/parley/parley.yaml:1: configuration: expected a map of keys");
     refuses("listeners:\n- name: x\n  port: 1\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: expected at least one of mqtt, "
-        "nats, redis, wamp");
+        "nats, redis, wamp, mles");
     refuses(
         "listeners:\n- # name: x\n", "/etc/parley/parley.yaml:2: listeners[0].name: must be given");
     refuses("limits: {queued: 18446744073709551616G}\n",
@@ -281,7 +281,7 @@ TEST(keys_must_make_sense_together)
 {
     refuses("listeners:\n- {name: a, port: 1, protocols: smtp}\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: unknown protocol smtp; expected mqtt, "
-        "nats, redis, wamp");
+        "nats, redis, wamp, mles");
     refuses("listeners:\n- {name: a, port: 1, protocols: [mqtt, nats]}\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: nats speaks first: it needs a listener "
         "of its own, or websocket: true");
@@ -312,6 +312,10 @@ TEST(keys_must_make_sense_together)
     refuses("history: [{subject: a.>.b}]\n",
         "/etc/parley/parley.yaml:1: history[0].subject: expected a pattern such as chat.>, found "
         "a.>.b");
+    refuses("mles: {role: chat}\n", "/etc/parley/parley.yaml:1: mles.role: is of members who have "
+                                    "shown the key; there is no mles.key");
+    refuses("mles: {role: chat, key: k}\n",
+        "/etc/parley/parley.yaml:1: mles.role: there is no role chat");
     refuses("realms: [{name: main}]\n",
         "/etc/parley/parley.yaml:1: realms[0].name: main is always there; its rules are those of "
         "`history`");
@@ -398,6 +402,28 @@ TEST(a_list_can_be_given_as_a_whole)
     CHECK_EQ(config->listeners.count, 1);
     CHECK_EQ(config->listeners.items[0].port, 7);
     CHECK(!config->listeners.items[0].is_default);
+    pl_config_free(config);
+}
+
+TEST(the_variable_of_the_original_sets_the_key_of_mles_even_to_nothing)
+{
+    static const char *const key[] = {"MLES_KEY=k3y with = and spaces", NULL};
+    static const char *const empty[] = {"MLES_KEY=", NULL};
+    struct pl_bytes shown;
+    struct pl_config *config = parse_with("mles: {key: other}\n", key, NULL, 0);
+    REQUIRE(config);
+    CHECK(pl_config_mles_key(config, &shown));
+    CHECK(pl_bytes_equal(shown, PL_BYTES("k3y with = and spaces")));
+    pl_config_free(config);
+    config = parse_with("", empty, NULL, 0);
+    REQUIRE(config);
+    CHECK(pl_config_mles_key(config, &shown) && shown.len == 0);
+    pl_config_free(config);
+    config = parse_with("", NULL, NULL, 0);
+    REQUIRE(config);
+    CHECK(!pl_config_mles_key(config, &shown));
+    CHECK_EQ(config->mles.limit, 200);
+    CHECK_EQ(config->mles.age_ms, 30ull * 24 * 3600 * 1000);
     pl_config_free(config);
 }
 
@@ -491,6 +517,9 @@ TEST(certificates_are_ordered_for_names_that_an_authority_may_be_asked_for)
         "/etc/parley/parley.yaml:1: acme.directory: expected an https:// address");
     refuses("acme: {domains: a.org, agree: false}",
         "/etc/parley/parley.yaml:1: acme.agree: no certificate is issued to who does not agree");
+    refuses("acme: {domains: a.org}\nlisteners: [{name: a, protocols: mqtt}]",
+        "/etc/parley/parley.yaml:1: acme.domains: there is no listener with TLS to show the "
+        "certificate");
     refuses("acme: {email: nobody}",
         "/etc/parley/parley.yaml:1: acme.email: expected an address, found nobody");
     refuses("acme:\n  certificates:\n    - {domains: []}",
