@@ -261,6 +261,7 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
     case PL_DONE_CLAIM:
     case PL_DONE_UNSUBSCRIBE:
     case PL_DONE_REPLAY:
+    case PL_DONE_STATE:
     case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
     case PL_DONE_REGISTER:
