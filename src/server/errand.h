@@ -43,13 +43,14 @@ struct pl_errand {
     struct pl_pool_job job;
     const struct pl_errand_ops *ops;
     struct pl_line *line;
-    struct pl_errand *next; /* in the line */
+    /* While it waits, who leaves the line writes these. */
+    struct pl_errand *next;
+    bool has_slot; /* counted in line->open */
     struct pl_web_answer result;
     struct pl_shared *piece; /* owned; what was read */
     enum pl_err err;
     size_t output_max;   /* the connection's own */
     bool has_begun;      /* the head is on its way */
-    bool has_slot;       /* counted in line->open */
     bool is_away;        /* not on the shard; the shard's to know */
     atomic_bool is_gone; /* nobody waits for it */
 };
