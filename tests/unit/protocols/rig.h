@@ -297,7 +297,8 @@ static void rig_collect(struct rig_peer *p)
     struct pl_chunk *chunk = pl_output_take(&p->out);
     while (chunk) {
         p->got = realloc(p->got, p->got_len + chunk->len + 1);
-        rig_require(p->got != NULL, "no memory");
+        if (!p->got)
+            abort();
         memcpy(p->got + p->got_len, chunk->data, chunk->len);
         p->got_len += chunk->len;
         p->got[p->got_len] = 0;
