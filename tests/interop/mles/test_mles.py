@@ -115,6 +115,28 @@ def over_tls_it_is_the_same(server):
         bob.hears(b"\x01" * 100_000)
 
 
+def a_durable_channel_is_as_it_was_after_kill_9():
+    with Server(history=[{"subject": "room", "limit": 200, "durable": True}]) as server:
+        with _member(server, "alice", "room") as alice, _member(server, "bob", "room") as bob:
+            bob.hears(alice.header)
+            alice.say("hello")
+            alice.say(b"\x00\x01\xff")
+            # Whoever hears it knows that it is on disk.
+            bob.hears("hello", b"\x00\x01\xff")
+            with _member(server, "carol", "room") as carol:
+                carol.hears(alice.header, bob.header, "hello", b"\x00\x01\xff")
+            server.kill()
+        server.start()
+        with _member(server, "dan", "room") as dan, _member(server, "alice", "elsewhere"):
+            dan.hears(alice.header, bob.header, "hello", b"\x00\x01\xff")
+            message = dan.next()
+            equal(message.data, carol.header.encode())
+            dan.expect_none()
+            with _member(server, "alice", "room") as alice:
+                alice.say("back")
+                dan.hears("back")
+
+
 # ---- The key ----
 
 def auth_is_as_the_reference_has_it():

@@ -171,7 +171,7 @@ static void new_member(struct thread *t)
 
 static void turn(struct thread *t)
 {
-    pl_worker_begin(t->worker, now_ms, 1000000);
+    pl_worker_begin(t->worker, now_ms, 1000000 + now_ms);
     while (pl_worker_turn(t->worker))
         ;
 }
