@@ -48,6 +48,12 @@ static bool copy_options(struct pl_acme *acme, const struct pl_acme_options *fro
     options->directory = copy_text(arena, from->directory, &ok);
     options->ca_file = copy_text(arena, from->ca_file, &ok);
     options->user_agent = copy_text(arena, from->user_agent, &ok);
+    options->binding_id = copy_text(arena, from->binding_id, &ok);
+    if (from->binding_id) {
+        const char *secret = pl_arena_copy(arena, from->binding_secret);
+        options->binding_secret = pl_bytes_of(secret, from->binding_secret.len);
+        ok &= secret != NULL;
+    }
     options->certificates = NULL; /* they are the groups */
     acme->groups = pl_arena_zalloc(arena, (from->certificate_count + 1) * sizeof *acme->groups);
     ok &= acme->groups != NULL;

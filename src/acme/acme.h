@@ -54,6 +54,8 @@ struct pl_acme_options {
     const char *directory; /* https://… */
     const char *ca_file;   /* NULL: the system's */
     const char *user_agent;
+    const char *binding_id; /* of an account elsewhere (section 7.3.4); NULL: none */
+    struct pl_bytes binding_secret;
     bool uses_http;           /* HTTP-01 instead of TLS-ALPN-01 */
     uint64_t renew_before_ms; /* at most two thirds of the lifetime; 0: one third */
     uint64_t backoff_ms, backoff_max_ms;

@@ -145,8 +145,24 @@ static enum pl_err need_key(struct pl_acme_attempt *a)
     return err;
 }
 
-static enum pl_err make_payload(const struct pl_acme_options *options, char **out)
+/* Tells the authority which account of its own this one belongs to. */
+static int add_binding(const struct pl_acme_attempt *a, json_t *root)
 {
+    const struct pl_acme_options *options = &a->acme->options;
+    char *text = NULL;
+    if (!options->binding_id)
+        return 0;
+    if (pl_acme_key_bind(a->acme->key, a->directory.new_account, options->binding_id,
+            options->binding_secret, &text) != PL_OK)
+        return -1;
+    json_t *binding = json_loads(text, 0, NULL);
+    pl_free(text);
+    return json_object_set_new(root, "externalAccountBinding", binding);
+}
+
+static enum pl_err make_payload(const struct pl_acme_attempt *a, char **out)
+{
+    const struct pl_acme_options *options = &a->acme->options;
     json_t *contacts = json_array();
     int failed = contacts ? 0 : -1;
     for (size_t i = 0; i < options->contact_count && !failed; i++)
@@ -156,6 +172,8 @@ static enum pl_err make_payload(const struct pl_acme_options *options, char **ou
         failed = json_object_set_new(root, "termsOfServiceAgreed", json_true());
     if (root && !failed && options->contact_count)
         failed = json_object_set(root, "contact", contacts);
+    if (root && !failed)
+        failed = add_binding(a, root);
     *out = root && !failed ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     json_decref(contacts);
@@ -170,7 +188,7 @@ enum pl_err pl_acme_need_account(struct pl_acme_attempt *a)
         return PL_OK;
     enum pl_err err = need_key(a);
     if (!err)
-        err = make_payload(&acme->options, &payload);
+        err = make_payload(a, &payload);
     if (!err)
         /* One that is there already is told again (RFC 8555, section 7.3.1). */
         err = post_as(a, "account", a->directory.new_account, NULL, pl_bytes_text(payload), NULL);

@@ -155,11 +155,18 @@ enum pl_err pl_acme_key_export(const struct pl_acme_key *key, uint8_t **out, siz
 
 /* ---- Signing ---- */
 
-/* ES256 over text, base64url with a zero. */
-static enum pl_err sign(
-    const struct pl_acme_key *key, const char *text, size_t len, char out[2 * COORDINATE_TEXT + 4])
+enum { SIGNATURE_TEXT_MAX = 2 * COORDINATE_TEXT + 4 };
+
+/* Signs text, base64url with a zero. */
+typedef enum pl_err sign_fn(
+    const void *context, struct pl_bytes text, char out[SIGNATURE_TEXT_MAX]);
+
+/* ES256 by the key. */
+static enum pl_err sign_by_key(
+    const void *context, struct pl_bytes text, char out[SIGNATURE_TEXT_MAX])
 {
-    const gnutls_datum_t datum = {(unsigned char *)(uintptr_t)text, (unsigned)len};
+    const struct pl_acme_key *key = context;
+    const gnutls_datum_t datum = {(unsigned char *)(uintptr_t)text.data, (unsigned)text.len};
     gnutls_datum_t der = {0}, r = {0}, s = {0};
     uint8_t raw[2 * COORDINATE];
     enum pl_err err = PL_IO;
@@ -174,9 +181,50 @@ static enum pl_err sign(
     return err;
 }
 
+/* HS256 by a shared secret. */
+static enum pl_err sign_by_secret(
+    const void *context, struct pl_bytes text, char out[SIGNATURE_TEXT_MAX])
+{
+    const struct pl_bytes *secret = context;
+    uint8_t raw[SHA256_LEN];
+    if (gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret->data, secret->len, text.data, text.len, raw) <
+        0)
+        return PL_IO;
+    out[pl_base64_encode(pl_bytes_of(raw, sizeof raw), true, out)] = 0;
+    return PL_OK;
+}
+
 static size_t base64_room(size_t len)
 {
     return 4 * ((len + 2) / 3) + 1;
+}
+
+/* A flattened JWS of this protected header and payload. */
+static enum pl_err flatten(
+    const char *head, struct pl_bytes payload, sign_fn *sign, const void *context, char **out)
+{
+    size_t input_cap = base64_room(strlen(head)) + base64_room(payload.len) + 2;
+    size_t body_cap = input_cap + SIGNATURE_TEXT_MAX + 80;
+    char *input = pl_alloc(input_cap), *body = pl_alloc(body_cap);
+    char signature[SIGNATURE_TEXT_MAX];
+    enum pl_err err = input && body ? PL_OK : PL_NO_MEMORY;
+    if (!err) {
+        size_t dot = pl_base64_encode(pl_bytes_text(head), true, input);
+        input[dot] = '.';
+        size_t len = dot + 1 + pl_base64_encode(payload, true, input + dot + 1);
+        input[len] = 0;
+        err = sign(context, pl_bytes_of(input, len), signature);
+        if (!err)
+            snprintf(body, body_cap,
+                "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", (int)dot, input,
+                input + dot + 1, signature);
+    }
+    pl_free(input);
+    if (err)
+        pl_free(body);
+    else
+        *out = body;
+    return err;
 }
 
 /* Nonces, addresses and accounts were checked where they came in: they hold no quote. */
@@ -184,33 +232,29 @@ enum pl_err pl_acme_key_sign(
     const struct pl_acme_key *key, const struct pl_acme_request *request, char **out)
 {
     const char *account = request->account;
-    size_t head_cap = strlen(request->url) + strlen(request->nonce) +
-                      (account ? strlen(account) : sizeof key->jwk) + 80;
-    size_t input_cap = base64_room(head_cap) + base64_room(request->payload.len) + 2;
-    char *head = pl_alloc(head_cap), *input = pl_alloc(input_cap);
-    char *body = pl_alloc(input_cap + 2 * COORDINATE_TEXT + 80);
-    char signature[2 * COORDINATE_TEXT + 4];
-    enum pl_err err = head && input && body ? PL_OK : PL_NO_MEMORY;
-    if (!err) {
-        int head_len = snprintf(head, head_cap,
-            account ? "{\"alg\":\"ES256\",\"kid\":\"%s\",\"nonce\":\"%s\",\"url\":\"%s\"}"
-                    : "{\"alg\":\"ES256\",\"jwk\":%s,\"nonce\":\"%s\",\"url\":\"%s\"}",
-            account ? account : key->jwk, request->nonce, request->url);
-        size_t dot = pl_base64_encode(pl_bytes_of(head, (size_t)head_len), true, input);
-        input[dot] = '.';
-        size_t len = dot + 1 + pl_base64_encode(request->payload, true, input + dot + 1);
-        input[len] = 0;
-        err = sign(key, input, len, signature);
-        if (!err)
-            snprintf(body, input_cap + 2 * COORDINATE_TEXT + 80,
-                "{\"protected\":\"%.*s\",\"payload\":\"%s\",\"signature\":\"%s\"}", (int)dot, input,
-                input + dot + 1, signature);
-    }
+    size_t cap = strlen(request->url) + strlen(request->nonce) +
+                 (account ? strlen(account) : sizeof key->jwk) + 80;
+    char *head = pl_alloc(cap);
+    if (!head)
+        return PL_NO_MEMORY;
+    snprintf(head, cap,
+        account ? "{\"alg\":\"ES256\",\"kid\":\"%s\",\"nonce\":\"%s\",\"url\":\"%s\"}"
+                : "{\"alg\":\"ES256\",\"jwk\":%s,\"nonce\":\"%s\",\"url\":\"%s\"}",
+        account ? account : key->jwk, request->nonce, request->url);
+    enum pl_err err = flatten(head, request->payload, sign_by_key, key, out);
     pl_free(head);
-    pl_free(input);
-    if (err)
-        pl_free(body);
-    else
-        *out = body;
+    return err;
+}
+
+enum pl_err pl_acme_key_bind(const struct pl_acme_key *key, const char *url, const char *id,
+    struct pl_bytes secret, char **out)
+{
+    size_t cap = strlen(url) + strlen(id) + 60;
+    char *head = pl_alloc(cap);
+    if (!head)
+        return PL_NO_MEMORY;
+    snprintf(head, cap, "{\"alg\":\"HS256\",\"kid\":\"%s\",\"url\":\"%s\"}", id, url);
+    enum pl_err err = flatten(head, pl_bytes_text(key->jwk), sign_by_secret, &secret, out);
+    pl_free(head);
     return err;
 }

@@ -35,4 +35,11 @@ struct pl_acme_request {
 PL_MUST_USE enum pl_err pl_acme_key_sign(
     const struct pl_acme_key *key, const struct pl_acme_request *request, char **out);
 
+/*
+ * Binds the key to an account that its owner has elsewhere (RFC 8555, section 7.3.4): a JWS for the
+ * address of new accounts. id: printable, without quotes. pl_free what comes out.
+ */
+PL_MUST_USE enum pl_err pl_acme_key_bind(const struct pl_acme_key *key, const char *url,
+    const char *id, struct pl_bytes secret, char **out);
+
 #endif

@@ -6,7 +6,9 @@
 
 #include "acme/acme.h"
 #include "base/alloc.h"
+#include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "codec/http.h"
 #include "net/tls_store.h"
 #include "net/upgrade.h"
@@ -101,6 +103,8 @@ enum pl_err pl_certificates_load(
 
 /* ---- From an authority ---- */
 
+enum { BINDING_MAX = 4096 };
+
 static const char staging[] = "https://acme-staging-v02.api.letsencrypt.org/directory";
 
 /* What an authority's client is made from: texts of the configuration, arrays of the arena. */
@@ -164,6 +168,34 @@ static enum pl_err fill_names(struct wish *wish, const struct pl_config_acme *ac
     return PL_OK;
 }
 
+/* The secret of an account elsewhere, decoded. */
+static enum pl_err read_binding(
+    struct wish *wish, const struct pl_config_acme *acme, struct pl_diag *diag)
+{
+    char *text = NULL;
+    size_t len = 0;
+    if (!acme->binding_id[0])
+        return PL_OK;
+    enum pl_err err = pl_file_read(acme->binding_key, BINDING_MAX, diag, &text, &len, NULL);
+    if (err)
+        return err;
+    while (len && strchr(" \t\r\n", text[len - 1]))
+        len--;
+    uint8_t *secret = pl_arena_alloc(&wish->arena, len + 3);
+    size_t secret_len = 0;
+    if (!secret) {
+        err = PL_NO_MEMORY;
+    } else if (pl_base64_decode(pl_bytes_of(text, len), true, secret, &secret_len) || !secret_len) {
+        pl_diag_set(diag, 0, "%s: expected a key in base64url", acme->binding_key);
+        err = PL_CONFIG;
+    }
+    memset(text, 0, len);
+    pl_free(text);
+    wish->options.binding_id = acme->binding_id;
+    wish->options.binding_secret = pl_bytes_of(secret, secret_len);
+    return err;
+}
+
 static enum pl_err fill_wish(
     const struct pl_server *server, const struct pl_config_acme *acme, struct wish *wish)
 {
@@ -225,6 +257,7 @@ static char *describe(const struct wish *wish)
     for (size_t i = 0; i < o->certificate_count; i++)
         print_list(out, o->certificates[i].domains, o->certificates[i].count);
     print_list(out, o->contacts, o->contact_count);
+    fprintf(out, "%s\n", o->binding_id ? o->binding_id : "");
     fprintf(out, "%s\n%s\n%s\n%d %llu %llu %llu %llu %llu %zu\n", o->folder, o->directory,
         o->ca_file ? o->ca_file : "", (int)o->uses_http, (unsigned long long)o->renew_before_ms,
         (unsigned long long)o->backoff_ms, (unsigned long long)o->backoff_max_ms,
@@ -266,8 +299,10 @@ enum pl_err pl_certificates_order(
 {
     struct wish wish = {0};
     enum pl_err err = fill_wish(server, &config->acme, &wish);
+    if (!err)
+        err = read_binding(&wish, &config->acme, diag);
     char *text = err ? NULL : describe(&wish);
-    if (!text)
+    if (!err && !text)
         err = PL_NO_MEMORY;
     /* One whose options are as they were goes on: also with its wait after a failure. */
     if (!err && (!server->acme_text || strcmp(server->acme_text, text) != 0)) {

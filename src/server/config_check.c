@@ -416,6 +416,15 @@ static enum pl_err check_domains(
     return PL_OK;
 }
 
+static bool is_printable(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if (*c < ' ' || *c > '~' || *c == '"' || *c == '\\')
+            return false;
+    }
+    return true;
+}
+
 static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
 {
     const struct pl_config_acme *acme = &c->config->acme;
@@ -431,6 +440,11 @@ static enum pl_err check_acme(struct checker *c, const struct pl_node *root)
         has_tls |= c->config->listeners.items[i].tls != PL_TLS_OFF;
     if (!err && !has_tls && (acme->domains.count || acme->certificates.count))
         err = refuse(c, "domains", "there is no listener with TLS to show the certificate");
+    if (!err && !acme->binding_id[0] != !acme->binding_key[0])
+        err = refuse(c, acme->binding_key[0] ? "binding_key" : "binding_id",
+            "binding_id and binding_key go together");
+    if (!err && !is_printable(acme->binding_id))
+        err = refuse(c, "binding_id", "expected printable ASCII without quotes");
     if (!err && acme->backoff_max_ms < acme->backoff_ms)
         err = refuse(c, "backoff_max", "is less than backoff");
     for (uint32_t i = 0; i < acme->email.count && !err; i++) {

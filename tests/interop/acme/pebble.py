@@ -20,7 +20,7 @@ class Pebble:
         with Pebble() as pebble, pebble.server(domains=["a.test"]) as server: …
     """
 
-    def __init__(self, *, validity=None, nonce_reject=0, authz_reuse=0):
+    def __init__(self, *, validity=None, nonce_reject=0, authz_reuse=0, bindings=None):
         if not shutil.which("pebble") or not shutil.which("pebble-challtestsrv"):
             raise Skip("there is no pebble")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="parley-pebble-"))
@@ -29,6 +29,7 @@ class Pebble:
         self.dns_port, self.dns_management_port = free_port(), free_port()
         self.certificates = Certificates()
         self.validity = validity
+        self.bindings = bindings  # id → key, in base64url
         self.env = {
             "PEBBLE_VA_NOSLEEP": "1",
             "PEBBLE_WFE_NONCEREJECT": str(nonce_reject),
@@ -56,6 +57,9 @@ class Pebble:
         }
         if self.validity:
             config["certificateValidityPeriod"] = self.validity
+        if self.bindings:
+            config["externalAccountBindingRequired"] = True
+            config["externalAccountMACKeys"] = self.bindings
         file = self.folder / "pebble.json"
         file.write_text(json.dumps({"pebble": config}))
         self.authority = Process(
@@ -132,8 +136,8 @@ class Pebble:
             ],
         }
 
-    def server(self, *, data=None, **acme):
-        return Server(config=self.config(**acme), data=data, env={"no_proxy": "*"})
+    def server(self, *, data=None, files=None, **acme):
+        return Server(config=self.config(**acme), data=data, files=files, env={"no_proxy": "*"})
 
     def close(self):
         for process in (self.authority, self.dns):

@@ -84,6 +84,20 @@ def nonces_that_are_refused_are_asked_for_again():
         holds(any(b"badNonce" in line or b"nonce" in line for line in pebble.lines()), "it refused")
 
 
+def an_authority_may_want_to_know_whose_account_it_is():
+    key = base64.urlsafe_b64encode(bytes(range(32))).rstrip(b"=").decode()
+    with Pebble(bindings={"kid-1": key}) as pebble:
+        with pebble.server(domains=NAMES) as server:
+            server.wait_log(r"certificate_order_failed .*externalAccountRequired")
+        with pebble.server(domains=NAMES, binding_id="kid-1", binding_key="binding",
+                           files={"binding": key + "\n"}) as server:
+            _issued(server)
+        wrong = base64.urlsafe_b64encode(bytes(32)).decode()
+        with pebble.server(domains=NAMES, binding_id="kid-1", binding_key="binding",
+                           files={"binding": wrong}) as server:
+            server.wait_log(r"certificate_order_failed .*(unauthorized|MAC|malformed)")
+
+
 def names_in_groups_get_a_certificate_each():
     with Pebble() as pebble, pebble.server(
             domains=NAMES, certificates=[{"domains": ["c.example.test"]}]) as server:

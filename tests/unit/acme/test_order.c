@@ -141,6 +141,30 @@ TEST(requests_are_signed_with_the_key_itself_or_the_account)
     pl_acme_key_free(key);
 }
 
+TEST(a_key_is_bound_to_an_account_elsewhere_by_its_secret)
+{
+    struct pl_acme_key *key = known();
+    struct pl_bytes secret = PL_BYTES("a secret of thirty-two bytes ...");
+    char *body = NULL, input[1000];
+    uint8_t part[2000], expected[32];
+    REQUIRE(pl_acme_key_bind(key, "https://a.test/new", "kid-1", secret, &body) == PL_OK);
+    json_t *jws = json_loads(body, JSON_REJECT_DUPLICATES, NULL);
+    pl_free(body);
+    REQUIRE(jws);
+    decode(jws, "protected", part);
+    CHECK_STR((char *)part, "{\"alg\":\"HS256\",\"kid\":\"kid-1\",\"url\":\"https://a.test/new\"}");
+    decode(jws, "payload", part);
+    CHECK_STR((char *)part,
+        "{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
+        "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}");
+    snprintf(input, sizeof input, "%s.%s", json_string_value(json_object_get(jws, "protected")),
+        json_string_value(json_object_get(jws, "payload")));
+    gnutls_hmac_fast(GNUTLS_MAC_SHA256, secret.data, secret.len, input, strlen(input), expected);
+    CHECK_BYTES(part, decode(jws, "signature", part), expected, sizeof expected);
+    json_decref(jws);
+    pl_acme_key_free(key);
+}
+
 TEST(files_of_the_folder_have_the_names_of_the_original)
 {
     static const char directory[] = "https://acme-v02.api.letsencrypt.org/directory";

@@ -520,6 +520,8 @@ TEST(certificates_are_ordered_for_names_that_an_authority_may_be_asked_for)
     refuses("acme: {domains: a.org}\nlisteners: [{name: a, protocols: mqtt}]",
         "/etc/parley/parley.yaml:1: acme.domains: there is no listener with TLS to show the "
         "certificate");
+    refuses("acme: {binding_id: a}",
+        "/etc/parley/parley.yaml:1: acme.binding_id: binding_id and binding_key go together");
     refuses("acme: {email: nobody}",
         "/etc/parley/parley.yaml:1: acme.email: expected an address, found nobody");
     refuses("acme:\n  certificates:\n    - {domains: []}",
