@@ -113,6 +113,11 @@ void pl_peers_leave(struct pl_peers *p, struct pl_bytes name)
         pl_peers_post(p, &channel->changed);
 }
 
+uint32_t pl_peers_open_count(const struct pl_peers *p, uint32_t url)
+{
+    return atomic_load(&p->open[url]);
+}
+
 bool pl_peers_is_occupied(struct pl_peer_channel *channel)
 {
     pthread_mutex_lock(&channel->peers->lock);
@@ -150,6 +155,7 @@ enum pl_err pl_peers_new(
     randombytes_buf(&seed, sizeof seed);
     pthread_mutex_init(&p->lock, NULL);
     pl_map_init(&p->channels, seed);
+    p->random = pl_random_seeded(seed);
     pl_inbox_init(&p->inbox);
     enum pl_err err = read_urls(p, diag);
     if (!err)

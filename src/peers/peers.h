@@ -52,7 +52,6 @@ struct pl_peers_options {
     bool has_key;
     struct pl_bytes prefix; /* of a channel's subject */
     struct pl_socket_tls tls;
-    uint32_t frame_max;    /* bytes of a frame */
     uint32_t memory;       /* frames per channel that are remembered */
     uint32_t links_max;    /* channels times peers */
     uint64_t queue_max;    /* bytes that wait for one peer; above it the link begins anew */
@@ -81,6 +80,9 @@ PL_MUST_USE enum pl_err pl_peers_start(struct pl_peers *peers, struct pl_diag *d
 void pl_peers_stop(struct pl_peers *peers);
 /* Stopped, or never started. Returns NULL; accepts NULL. */
 struct pl_peers *pl_peers_free(struct pl_peers *peers);
+
+/* Any thread: how many channels are shared with a peer at the moment. */
+uint32_t pl_peers_open_count(const struct pl_peers *peers, uint32_t url);
 
 /* Any thread: a member that is no link of another server has come to the channel of that name.
  * False: no memory, do not tell when it leaves. */

@@ -15,6 +15,8 @@
  *     nothing has come for a while
  *             ── settled ─►  reads the history, then goes on live: what the peer has not
  *             ◄── frame ───
+ *     few of these wait, and the history is held
+ *             ── drained ─►  reads on
  *     the connection is lost, or was not to be had
  *             ── lost ────►  only remembers from here on; later: opened again
  *     nobody is on the channel any more
@@ -26,6 +28,7 @@
 
 #include <pthread.h>
 
+#include "base/hash.h"
 #include "base/heap.h"
 #include "base/inbox.h"
 #include "base/map.h"
@@ -49,13 +52,15 @@ enum pl_peer_phase {
 struct pl_peer_member {
     struct pl_session session;
     struct pl_subscription subscription;
-    struct pl_output out; /* never written to: the core asks for its size */
-    uint32_t attempt;     /* the connection that is open */
-    bool is_scanned;      /* the history has been read once */
-    bool sends;           /* what is published goes to the peer */
-    bool has_left;        /* it was asked to … */
-    bool is_out;          /* … and has */
-    bool is_detached;     /* the thread has sent its last about it */
+    struct pl_output out;  /* never written to: the core asks for its size */
+    uint32_t attempt;      /* the connection that is open */
+    bool is_scanned;       /* the history has been read once */
+    bool sends;            /* what is published goes to the peer */
+    bool catches_up;       /* the peer is given the history: … */
+    struct pl_cursor read; /* … what it has had of it */
+    bool has_left;         /* it was asked to … */
+    bool is_out;           /* … and has */
+    bool is_detached;      /* the thread has sent its last about it */
 };
 
 struct pl_peer_link {
@@ -79,6 +84,7 @@ struct pl_peer_link {
     struct pl_peer_member member;
     atomic_size_t queued;  /* bytes on their way to the wire */
     atomic_size_t written; /* of the wire: bytes that wait in it */
+    atomic_bool is_held;   /* the history waits until these are few */
     atomic_bool is_behind; /* the peer reads too slowly, or there was no memory: begin anew */
 };
 
@@ -104,7 +110,8 @@ struct pl_peer_channel {
 
 struct pl_peers {
     struct pl_peers_options options;
-    struct pl_url *urls; /* owned array, checked */
+    struct pl_url *urls;            /* owned array, checked */
+    atomic_uint open[PL_PEERS_MAX]; /* links of each that are open */
     uint8_t hash_key[16];
     pthread_t thread;
     bool is_running;
@@ -120,7 +127,8 @@ struct pl_peers {
     /* The thread's. */
     struct pl_heap heap;
     struct pl_peer_link *links, *to_flush;
-    uint32_t link_count;
+    uint32_t link_count, connecting; /* connecting: of the links */
+    struct pl_random random;
     bool has_told_limit;
 };
 
@@ -132,6 +140,7 @@ enum { PL_PEERS_INBOUND_MAX = 8 << 20 }; /* bytes of frames on their way home */
 enum pl_peer_event_kind {
     PL_PEER_EVENT_OPENED,
     PL_PEER_EVENT_SETTLED,
+    PL_PEER_EVENT_DRAINED,
     PL_PEER_EVENT_LOST,
     PL_PEER_EVENT_FRAME
 };
@@ -156,6 +165,19 @@ bool pl_peers_note(struct pl_peer_link *link, uint64_t hash, uint64_t bits, uint
 static inline uint64_t pl_peer_bit(const struct pl_peer_link *link)
 {
     return 1ull << link->peer;
+}
+
+/* What a frame on its way between the two counts for: empty ones take memory, too. */
+static inline size_t pl_peer_cost(const struct pl_shared *frame)
+{
+    return frame->len + sizeof(struct pl_peer_event) + sizeof *frame;
+}
+
+/* So many bytes wait for the peer that the history does. */
+static inline bool pl_peer_is_full(struct pl_peer_link *link)
+{
+    return atomic_load(&link->queued) + atomic_load(&link->written) >
+           link->peers->options.queue_max / 2;
 }
 
 /* thread.c. Any thread. */

@@ -7,7 +7,7 @@
 #include "base/alloc.h"
 #include "peers/peers_state.h"
 
-enum { READ_AT_ONCE = 256, SCAN = 1, CATCH_UP = 2 };
+enum { SCAN_AT_ONCE = 256, SEND_AT_ONCE = 16, SCAN = 1, CATCH_UP = 2 };
 
 static struct pl_peer_link *link_of(struct pl_session *session)
 {
@@ -20,7 +20,9 @@ static void send_frame(struct pl_peer_link *link, bool is_text, struct pl_bytes 
 {
     struct pl_peer_event *event = pl_zalloc(sizeof *event);
     size_t waiting = atomic_load(&link->queued) + atomic_load(&link->written);
-    if (event && waiting + frame.len <= link->peers->options.queue_max)
+    /* The history comes in pieces, each when there is room. */
+    bool has_room = !link->member.sends || waiting + frame.len <= link->peers->options.queue_max;
+    if (event && has_room)
         event->bytes = pl_shared_new(frame.len ? frame.len : 1);
     if (!event || !event->bytes) {
         /* The next connection gets it out of the history. */
@@ -36,7 +38,7 @@ static void send_frame(struct pl_peer_link *link, bool is_text, struct pl_bytes 
     event->link = link;
     event->attempt = link->member.attempt;
     event->is_text = is_text;
-    atomic_fetch_add(&link->queued, frame.len);
+    atomic_fetch_add(&link->queued, pl_peer_cost(event->bytes));
     pl_peers_post(link->peers, &event->post);
 }
 
@@ -62,7 +64,25 @@ static void deliver(
 static void read_log(struct pl_peer_link *link, struct pl_cursor from, uint64_t token)
 {
     struct pl_peer_member *m = &link->member;
-    pl_session_read_log(&m->session, m->subscription.pattern, from, READ_AT_ONCE, token);
+    uint32_t count = token == SCAN ? SCAN_AT_ONCE : SEND_AT_ONCE;
+    pl_session_read_log(&m->session, m->subscription.pattern, from, count, token);
+}
+
+static void catch_up(struct pl_peer_link *link)
+{
+    read_log(link, link->member.read, CATCH_UP + (uint64_t)link->member.attempt);
+}
+
+/* Reads on now, or when the thread says that the peer has taken enough. */
+static void catch_up_later(struct pl_peer_link *link)
+{
+    if (pl_peer_is_full(link)) {
+        atomic_store(&link->is_held, true);
+        /* It may have taken all of it before the flag stood. */
+        if (pl_peer_is_full(link) || !atomic_exchange(&link->is_held, false))
+            return;
+    }
+    catch_up(link);
 }
 
 /* A catch-up's token tells which connection it is for: a later one begins anew. */
@@ -75,9 +95,14 @@ static void on_log(struct pl_peer_link *link, const struct pl_completion *done)
     for (uint32_t i = 0; i < done->message_count; i++)
         take(link, done->messages[i], !is_scan && !atomic_load(&link->is_behind));
     if (!done->is_end && !done->err) {
-        read_log(link, done->cursor, done->token);
+        m->read = done->cursor;
+        if (is_scan)
+            read_log(link, done->cursor, SCAN);
+        else
+            catch_up_later(link);
         return;
     }
+    m->catches_up = false;
     if (!is_scan)
         m->sends = !atomic_load(&link->is_behind);
     else if (!m->is_scanned)
@@ -97,7 +122,7 @@ static void leave(struct pl_peer_link *link)
     if (!link->member.has_left)
         pl_session_leave(&link->member.session, false);
     link->member.has_left = true;
-    link->member.sends = false;
+    link->member.sends = link->member.catches_up = false;
 }
 
 static void complete(struct pl_session *session, const struct pl_completion *done)
@@ -204,7 +229,7 @@ static void on_opened(struct pl_peer_link *link, uint32_t attempt)
     pl_peer_memory_forget_peer(link->channel->memory, pl_peer_bit(link));
     pthread_mutex_unlock(&link->peers->lock);
     link->member.attempt = attempt;
-    link->member.sends = false;
+    link->member.sends = link->member.catches_up = false;
 }
 
 static void count_off(struct pl_peers *p, size_t len)
@@ -225,17 +250,21 @@ void pl_peer_on_event(struct pl_post *post, void *context)
         on_opened(link, event->attempt);
         break;
     case PL_PEER_EVENT_SETTLED:
-        if (is_current && !link->member.has_left)
-            read_log(link, (struct pl_cursor){0, 0}, CATCH_UP + (uint64_t)event->attempt);
+        link->member.catches_up = is_current && !link->member.has_left;
+        link->member.read = (struct pl_cursor){0, 0};
+        /* fall through */
+    case PL_PEER_EVENT_DRAINED:
+        if (is_current && link->member.catches_up)
+            catch_up(link);
         break;
     case PL_PEER_EVENT_LOST:
         if (is_current)
-            link->member.sends = false;
+            link->member.sends = link->member.catches_up = false;
         break;
     case PL_PEER_EVENT_FRAME:
         if (is_current)
             on_frame(link, event->is_text, event->bytes);
-        count_off(link->peers, event->bytes->len);
+        count_off(link->peers, pl_peer_cost(event->bytes));
         break;
     }
     pl_shared_unref(event->bytes);

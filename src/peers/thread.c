@@ -14,6 +14,8 @@
 enum {
     EVENTS_MAX = 64,
     CONNECT_MS = 10000,
+    CONNECTING_MAX = 32, /* links at once; each may have a thread that asks for its address */
+    CONNECTING_WAIT_MS = 20,
     SETTLE_TIMES_MAX = 10, /* of settle_ms: then it has settled, whatever comes */
     STABLE_MS = 30000,     /* open for so long: the next wait is the first again */
     KEEPALIVE_MS = 30000,  /* looked at so often; asked when silent for so long … */
@@ -66,7 +68,7 @@ static bool send_event(
     event->is_text = is_text;
     event->bytes = bytes;
     if (bytes)
-        atomic_fetch_add(&link->peers->inbound, bytes->len);
+        atomic_fetch_add(&link->peers->inbound, pl_peer_cost(bytes));
     pl_worker_post(link->peers->options.home, &event->post);
     return true;
 }
@@ -102,6 +104,18 @@ static void close_wire(struct pl_peer_link *link)
     atomic_store(&link->written, 0);
 }
 
+static void set_phase(struct pl_peer_link *link, enum pl_peer_phase phase)
+{
+    atomic_uint *open = &link->peers->open[link->peer];
+    if (phase == PL_PEER_OPEN)
+        atomic_fetch_add(open, 1);
+    else if (link->phase == PL_PEER_OPEN)
+        atomic_fetch_sub(open, 1);
+    link->peers->connecting += phase == PL_PEER_CONNECTING;
+    link->peers->connecting -= link->phase == PL_PEER_CONNECTING;
+    link->phase = phase;
+}
+
 static void lose(struct pl_peer_link *link, const char *why)
 {
     const struct pl_peers_options *o = &link->peers->options;
@@ -111,11 +125,13 @@ static void lose(struct pl_peer_link *link, const char *why)
     close_wire(link);
     if (link->phase >= PL_PEER_SETTLING)
         (void)!send_event(link, PL_PEER_EVENT_LOST, false, NULL);
-    link->phase = PL_PEER_WAITING;
+    set_phase(link, PL_PEER_WAITING);
     link->wait_ms = link->wait_ms && !was_stable ? link->wait_ms * 2 : o->retry_ms;
     if (link->wait_ms > o->retry_max_ms)
         link->wait_ms = o->retry_max_ms;
-    set_due(link, now_ms + link->wait_ms);
+    /* Those that were lost together do not come back together. */
+    uint32_t spread = (uint32_t)(link->wait_ms / 8) + 1;
+    set_due(link, now_ms + link->wait_ms + pl_random_below(&link->peers->random, spread));
     tell(link, PL_PEER_LOST, why);
 }
 
@@ -124,13 +140,31 @@ static void lose_by(struct pl_peer_link *link, enum pl_err err, const struct pl_
     lose(link, diag->text[0] ? diag->text : pl_err_text(err));
 }
 
+/* Writes what it can. */
+static void flush_link(struct pl_peer_link *link)
+{
+    (void)!pl_wire_flush(link->wire); /* reading tells if it is broken */
+    atomic_store(&link->written, pl_wire_queued(link->wire));
+    watch(link);
+    if (atomic_load(&link->is_held) && !pl_peer_is_full(link) &&
+        atomic_exchange(&link->is_held, false) &&
+        !send_event(link, PL_PEER_EVENT_DRAINED, false, NULL))
+        lose(link, pl_err_text(PL_NO_MEMORY));
+}
+
 static void start_wire(struct pl_peer_link *link)
 {
     struct pl_peers *p = link->peers;
     struct pl_diag diag = {{0}, 0};
-    link->phase = PL_PEER_CONNECTING;
+    if (p->connecting >= CONNECTING_MAX) {
+        set_phase(link, PL_PEER_WAITING);
+        set_due(link, pl_clock_ms() + CONNECTING_WAIT_MS);
+        return;
+    }
+    set_phase(link, PL_PEER_CONNECTING);
     link->attempt++;
     atomic_store(&link->is_behind, false);
+    atomic_store(&link->is_held, false);
     set_due(link, pl_clock_ms() + CONNECT_MS);
     enum pl_err err = pl_wire_new(
         &(struct pl_wire_options){
@@ -138,7 +172,7 @@ static void start_wire(struct pl_peer_link *link)
             .fd_moved = -1,
             .subprotocol = PL_MLES_SUBPROTOCOL,
             .tls = p->options.tls,
-            .message_max = p->options.frame_max,
+            .message_max = PL_WIRE_MESSAGE_MAX, /* what the core does not take stays out */
         },
         &link->wire, &diag);
     if (err)
@@ -172,7 +206,7 @@ static void open_link(struct pl_peer_link *link)
 {
     struct pl_diag diag = {{0}, 0};
     link->opened_ms = pl_clock_ms();
-    link->phase = PL_PEER_SETTLING;
+    set_phase(link, PL_PEER_SETTLING);
     set_due(link, link->opened_ms + link->peers->options.settle_ms);
     enum pl_err err = send_header(link);
     if (!err && !send_event(link, PL_PEER_EVENT_OPENED, false, NULL))
@@ -255,11 +289,8 @@ static void step(struct pl_peer_link *link)
             return;
         }
     } while (pl_wire_has_more(link->wire) && !is_full(link->peers));
-    if (!link->wire)
-        return;
-    (void)!pl_wire_flush(link->wire); /* reading tells if it is broken */
-    atomic_store(&link->written, pl_wire_queued(link->wire));
-    watch(link);
+    if (link->wire)
+        flush_link(link);
 }
 
 /* ---- Links and channels ---- */
@@ -274,7 +305,7 @@ static void begin_leaving(struct pl_peer_link *link)
     }
     close_wire(link);
     pl_heap_remove(&link->peers->heap, &link->due);
-    link->phase = PL_PEER_LEAVING;
+    set_phase(link, PL_PEER_LEAVING);
     pl_worker_post(link->peers->options.home, &link->detach);
 }
 
@@ -382,7 +413,7 @@ void pl_peer_on_outgoing(struct pl_post *post, void *context)
     struct pl_peer_link *link = event->link;
     struct pl_peers *p = context;
     struct pl_shared *bytes = event->bytes;
-    atomic_fetch_sub(&link->queued, bytes->len);
+    atomic_fetch_sub(&link->queued, pl_peer_cost(bytes));
     if (link->phase == PL_PEER_OPEN && event->attempt == link->attempt) {
         enum pl_err err = event->is_text ? pl_wire_send_text(link->wire, bytes->data, bytes->len)
                                          : pl_wire_send_binary(link->wire, bytes->data, bytes->len);
@@ -411,7 +442,7 @@ static void on_link_due(struct pl_peer_link *link, uint64_t now_ms)
         lose(link, "no connection in time");
         return;
     case PL_PEER_SETTLING:
-        link->phase = PL_PEER_OPEN;
+        set_phase(link, PL_PEER_OPEN);
         set_due(link, now_ms + KEEPALIVE_MS);
         if (!send_event(link, PL_PEER_EVENT_SETTLED, false, NULL))
             lose(link, pl_err_text(PL_NO_MEMORY));
@@ -462,11 +493,8 @@ static void flush(struct pl_peers *p)
         struct pl_peer_link *link = p->to_flush;
         p->to_flush = link->flush_next;
         link->is_to_flush = false;
-        if (!link->wire)
-            continue;
-        (void)!pl_wire_flush(link->wire);
-        atomic_store(&link->written, pl_wire_queued(link->wire));
-        watch(link);
+        if (link->wire)
+            flush_link(link);
     }
 }
 

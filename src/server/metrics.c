@@ -11,6 +11,7 @@
 #include "base/alloc.h"
 #include "codec/http.h"
 #include "net/upgrade.h"
+#include "peers/peers.h"
 #include "server/metrics.h"
 #include "server/state.h"
 
@@ -127,6 +128,15 @@ static void write_realms(FILE *out, const struct pl_server *server)
     }
 }
 
+static void write_peers(FILE *out, const struct pl_server *server)
+{
+    const struct pl_text_list *peers = &server->config->mles.peers;
+    head(out, &metrics[METRIC_mles_peer_links]);
+    for (uint32_t i = 0; i < peers->count; i++)
+        labelled(
+            out, METRIC_mles_peer_links, peers->items[i], pl_peers_open_count(server->peers, i));
+}
+
 static void write_certificates(FILE *out, const struct pl_server *server)
 {
     head(out, &metrics[METRIC_certificate_expires_seconds]);
@@ -223,6 +233,7 @@ static void write_all(FILE *out, struct pl_server *server)
     number(out, METRIC_passwords_pending, (double)auth.pending);
     number(out, METRIC_logins_slowed_total, (double)auth.slowed);
     number(out, METRIC_users, (double)auth.users);
+    write_peers(out, server);
     write_certificates(out, server);
     write_issued(out, server);
     write_process(out);

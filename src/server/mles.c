@@ -137,7 +137,6 @@ enum pl_err pl_mles_open_peers(struct pl_server *server, struct pl_diag *diag)
             .prefix = pl_bytes_text(mles->prefix),
             .tls = {.ca_file = mles->peer_ca[0] ? mles->peer_ca : NULL,
                 .insecure = mles->peer_insecure},
-            .frame_max = (uint32_t)server->config->client.packet,
             .memory = mles->peer_memory,
             .links_max = mles->peer_links,
             .queue_max = server->config->client.output,

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from harness import SANITIZER_OPTIONS, Failure, Server, WebSocket, as_bytes
+from harness import SANITIZER_OPTIONS, Failure, Server, WebSocket, as_bytes, poll
 
 import siphash
 
@@ -61,6 +61,14 @@ class Member(WebSocket):
         if opcode != CLOSE:
             raise Failure(f"got {payload!r}, expected a close")
         return int.from_bytes(payload[:2], "big"), payload[2:].decode()
+
+
+def await_members(server, count, channel="chat"):
+    """So many are on the channel, links to other servers too."""
+    def are_there():
+        listed = json.loads(server.get("/subscriptions")[1])["subscriptions"]
+        return sum(entry["pattern"] == channel for entry in listed) >= count
+    poll(are_there, f"{count} members of {channel}")
 
 
 class Command(Server):

@@ -3,9 +3,9 @@
 import contextlib
 import re
 
-from chat import BINARY, TEXT, Member
+from chat import BINARY, TEXT, Member, await_members
 from clients import Message, MqttJs, NodeClient, decoded, encoded
-from harness import Certificates, Server, equal, poll
+from harness import Certificates, Server, equal, holds, poll
 from peers import free_port
 from siphash import auth
 
@@ -39,10 +39,10 @@ class _Original(NodeClient):
         self.call("listen", port=self.port)
 
 
-def _linked(original, **mles):
+def _linked(original, client=None, **mles):
     """A server with a link to it for the channel `chat`."""
-    return Server(history=[{"subject": "chat", "limit": 200}], mles={"peers": [original.url], "peer_channels": ["chat"], "peer_name": "us",
-                        **QUICK, **mles})
+    return Server(client=client or {}, mles={"peers": [original.url], "peer_channels": ["chat"],
+                                             "peer_name": "us", **QUICK, **mles})
 
 
 def an_original_server_sees_a_link_as_a_client_with_the_key():
@@ -116,6 +116,51 @@ def a_peer_that_closes_is_named_in_the_log_and_tried_again():
         server.wait_log(r"mles_peer_lost peer=ws://127\.0\.0\.1:\d+ channel=\"chat\" retry=50ms "
                         r"why=\".*closed")
         server.wait_log("retry=200ms")
+
+
+def a_peer_that_reads_too_slowly_gets_everything_by_another_connection():
+    frames = [bytes([number]) * 200_000 for number in range(100)]
+    with _Original() as original, _linked(original, client={"output": "1M"}) as server, \
+            MqttJs(server.url("mqtt", "mqtt")) as device:
+        server.wait_log("mles_peer_linked")
+        original.call("pause")
+        for frame in frames:
+            device.publish("chat", frame, qos=0)
+        server.wait_log("mles_peer_lost .*too slowly")
+        original.call("resume")
+        missing = set(frames)
+        while missing:
+            missing.discard(original.next().data)
+
+
+def a_hundred_channels_come_back_when_their_peer_does():
+    names = sorted(f"room {number}" for number in range(100))
+    with _Original() as original, Server(
+            mles={"peers": [original.url], "peer_channels": names, **QUICK}) as server:
+        equal(sorted(original.event("joined")["channel"] for _ in names), names)
+        original.restart()
+        equal(sorted(original.event("joined")["channel"] for _ in names), names)
+        link = b'parley_mles_peer_links{peer="%s"} 100' % original.url.encode()
+        poll(lambda: link in server.get("/metrics")[1], "all to be open")
+
+
+
+def a_link_ends_when_the_last_member_has_gone():
+    with _Original() as original, Server(mles={"peers": [original.url], **QUICK}) as server:
+        with Member(server, "room", "alice", listener="shared") as alice:
+            equal(original.event("joined")["channel"], "room")
+            bob = Member(server, "room", "bob", listener="shared")
+            alice.say("hello")
+            original.expect("room", "hello", text=True)
+            bob.expect_header("alice").expect("hello")
+            holds(b'parley_mles_peer_links{peer="%s"} 1' % original.url.encode()
+                  in server.get("/metrics")[1], "the link is counted")
+            bob.close()
+            original.say("room", "anyone?", text=True)
+            alice.expect("anyone?")
+        original.event("left")
+        with Member(server, "room", "carol", listener="shared"):
+            original.event("joined")
 
 
 # ---- Two and more of ours ----
@@ -226,14 +271,28 @@ def three_servers_that_all_name_all_hear_each_frame_once():
             _say_and_hear(members, word)
 
 
+def the_server_in_the_middle_names_the_channels_that_pass_through_it():
+    ports = [free_port() for _ in range(3)]
+    with _Node(ports[0], ports[1]) as left, _Node(ports[2]) as right, \
+            _Node(ports[1], ports[2], peer_channels=["chat"]) as middle, \
+            left.join("a") as a, right.join("b") as b:
+        _await_links(left, middle)
+        _say_and_hear({"a": a, "b": b}, "word")
+
+
 def two_users_of_one_server_may_say_the_same():
     one, two = free_port(), free_port()
     with _Node(one, two) as first, _Node(two), \
-            first.join("a") as a, first.join("b") as b, first.join("c") as c:
+            first.join("a") as a, first.join("b") as b:
         first.wait_log("mles_peer_linked")
+        await_members(first, 3)
+        c = first.join("c")
+        await_members(first, 4)
         a.say("ok")
         b.say("ok")
-        c.expect_header("a").expect_header("b").expect("ok").expect("ok")
+        c.next(), c.next()  # two headers
+        c.expect("ok").expect("ok")
+        c.close()
 
 
 def a_link_leaves_no_header_in_the_history():
@@ -266,3 +325,21 @@ def links_over_tls_check_the_certificate():
             first.wait_log("mles_peer_linked")
             a.say("again")
             b.expect("again")
+
+
+def a_client_may_give_the_history_back():
+    with _Node(free_port()) as node:
+        with node.join("a") as a:
+            a.say("one")
+            await_members(node, 1)
+        node.fall().start()
+        with node.join("a") as a, node.join("b") as b:
+            await_members(node, 2)
+            a.say("one").say(b"two").say("one")
+            heard = [b.next() for _ in range(3)]
+            if heard[0][1] == a.header.encode():
+                heard = [*heard[1:], b.next()]
+            equal(heard, [(TEXT, b"one"), (BINARY, b"two"), (TEXT, b"one")])
+            with node.join("c") as c:
+                heard = [c.next() for _ in range(5)]
+                equal(heard[2:], [(TEXT, b"one"), (BINARY, b"two"), (TEXT, b"one")])

@@ -51,6 +51,14 @@ serve({
     distribute(channelOf(channel), null, bytes(data), !text);
   },
 
+  // It reads nothing of what its clients send, until it does.
+  pause() {
+    for (const socket of server.clients) socket.pause();
+  },
+  resume() {
+    for (const socket of server.clients) socket.resume();
+  },
+
   // It ends, and has forgotten everything when it listens again.
   restart: () => new Promise((done) => {
     for (const socket of server.clients) socket.terminate();
