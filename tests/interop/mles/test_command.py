@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import http.server
 import pathlib
 import re
 import shutil
@@ -9,9 +10,10 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 
-from chat import Command, Member, sites
-from harness import TIMEOUT, Certificates, Server, equal, holds, poll
+from chat import Command, Member, await_members, sites
+from harness import TIMEOUT, Certificates, Failure, Server, equal, holds, poll
 from peers import free_port
 
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "acme"))
@@ -67,6 +69,7 @@ def two_sites_and_the_chat_share_one_port_on_ipv4_and_ipv6():
             equal(_get(server, "a.test", address), "this is a")
             equal(_get(server, "b.test", address), "this is b")
         with Member(("127.0.0.1", port), "chat", "alice", tls=True, ca=server.ca) as alice:
+            await_members(server, 1)
             alice.say("hello")
             with Member(("::1", port), "chat", "bob", tls=True, ca=server.ca) as bob:
                 bob.expect_header("alice").expect("hello")
@@ -85,11 +88,11 @@ def plain_http_is_sent_to_https():
 def a_key_in_the_environment_is_asked_for():
     with _Site(env={"MLES_KEY": "secret-key"}) as server:
         where = ("127.0.0.1", server.port("mles"))
-        with Member(where, "chat", "alice", key="secret-key", tls=True, ca=server.ca) as alice, \
-                Member(where, "chat", "bob", key="secret-key", tls=True, ca=server.ca) as bob:
-            bob.expect_header("alice")
+        with Member(where, "chat", "alice", key="secret-key", tls=True, ca=server.ca) as alice:
             alice.say("hello")
-            bob.expect("hello")
+            await_members(server, 1)
+            with Member(where, "chat", "bob", key="secret-key", tls=True, ca=server.ca) as bob:
+                bob.expect_header("alice").expect("hello")
         for key in (None, "", "wrong"):
             with Member(where, "chat", "eve", key=key, tls=True, ca=server.ca) as eve:
                 equal(eve.expect_refusal()[0], 1008)
@@ -100,13 +103,47 @@ def the_limit_is_that_of_each_channel():
         where = ("127.0.0.1", server.port("mles"))
         with Member(where, "chat", "alice", tls=True, ca=server.ca) as alice, \
                 Member(where, "chat", "bob", tls=True, ca=server.ca) as bob:
-            bob.expect_header("alice")
+            await_members(server, 2)
             for number in range(5):
                 alice.say(str(number))
-            for number in range(5):
-                bob.expect(str(number))
+            while bob.next()[1] != b"4":
+                pass
             with Member(where, "chat", "carol", tls=True, ca=server.ca) as carol:
                 carol.expect("2").expect("3").expect("4")
+
+
+class _Upstream(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.path)))
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def requests_below_a_prefix_are_asked_of_another_server():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Upstream) as upstream:
+        threading.Thread(target=upstream.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{upstream.server_address[1]}"
+        with _Site("--proxy", f"api/v1={url}", "--proxy", "nothing") as server:
+            equal(_get(server, "a.test", path="/api/v1/users?id=1"), "/users?id=1")
+            equal(_get(server, "b.test"), "this is b")
+            holds("--proxy nothing: left out" in server.log(), "what is no proxy is named")
+        upstream.shutdown()
+
+
+def an_address_that_connects_too_often_is_closed():
+    with _Site("--rate-limit", "3") as server:
+        for _ in range(3):
+            equal(_get(server, "a.test"), "this is a")
+        try:
+            _get(server, "a.test")
+        except OSError:
+            return
+        raise Failure("a fourth connection was served")
+
 
 
 def it_says_once_that_it_is_open_to_everyone():
@@ -151,12 +188,13 @@ def certificates_of_both_domains_are_ordered_and_renewed_while_people_talk():
         where = ("127.0.0.1", pebble.tls_port)
         with Member(where, "chat", "alice", tls=True, ca=server.ca, domain="a.test") as alice, \
                 Member(where, "chat", "bob", tls=True, ca=server.ca, domain="b.test") as bob:
-            bob.expect_header("alice")
+            await_members(server, 2)
             equal(_get(server, "a.test"), "this is a")
             equal(_get(server, "b.test"), "this is b")
             poll(lambda: Shown(pebble.tls_port, "b.test").serial != first.serial, "the next one")
             alice.say("still here")
-            bob.expect("still here")
+            while bob.next()[1] != b"still here":
+                pass
             for domain, page in (("a.test", "this is a"), ("b.test", "this is b")):
                 trusted(pebble.tls_port, domain, pebble.root())
                 equal(_get(server, domain), page)
