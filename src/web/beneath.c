@@ -56,6 +56,15 @@ static int open_steps(int folder, const char *name, int flags)
     return fd;
 }
 
+enum pl_err pl_web_open_by_steps(int folder, const char *name, int flags, int *out_fd)
+{
+    int fd = open_steps(folder, name, flags);
+    if (fd < 0)
+        return open_err(errno);
+    *out_fd = fd;
+    return PL_OK;
+}
+
 enum pl_err pl_web_open_beneath(int folder, const char *name, int flags, int *out_fd)
 {
     struct open_how how = {
@@ -70,7 +79,7 @@ enum pl_err pl_web_open_beneath(int folder, const char *name, int flags, int *ou
             break;
     }
     if (fd < 0 && (errno == ENOSYS || errno == EPERM))
-        fd = open_steps(folder, name, flags);
+        return pl_web_open_by_steps(folder, name, flags, out_fd);
     if (fd < 0)
         return open_err(errno);
     *out_fd = fd;

@@ -15,5 +15,7 @@
  * PL_LIMIT: no more descriptors. PL_IO.
  */
 PL_MUST_USE enum pl_err pl_web_open_beneath(int folder, const char *name, int flags, int *out_fd);
+/* The same without the kernel's help: what it falls back to. */
+PL_MUST_USE enum pl_err pl_web_open_by_steps(int folder, const char *name, int flags, int *out_fd);
 
 #endif

@@ -4,6 +4,7 @@ import concurrent.futures
 import gzip
 import hashlib
 import os
+import signal
 import subprocess
 
 from clients import NodeClient
@@ -262,6 +263,17 @@ def who_takes_nothing_is_closed():
         with Raw(server, "web") as raw:
             raw.send("GET /big.bin HTTP/1.1\r\nHost: a.test\r\n\r\n").until(b"\r\n\r\n")
             poll(lambda: _open_files(server, "big.bin") == 0, "for its file to be closed")
+
+
+def what_is_being_sent_when_the_server_ends_is_sent():
+    with Server(**pages.config(ROOT), drain={"spread": "0s", "timeout": "20s"}) as server:
+        with Raw(server, "web") as raw, Raw(server, "web") as idle:
+            idle.send("GET /docs/ HTTP/1.1\r\nHost: a.test\r\n\r\n").until(b"docs of a")
+            raw.send("GET /big.bin HTTP/1.1\r\nHost: a.test\r\n\r\n").until(b"\r\n\r\n")
+            server.signal(signal.SIGTERM)
+            idle.expect_close()
+            holds(raw.take(len(BYTES)) == BYTES, "whole")
+            raw.expect_close()
 
 
 def a_file_that_shrinks_while_it_is_sent_ends_the_connection(server):

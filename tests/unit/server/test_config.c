@@ -279,6 +279,23 @@ TEST(what_is_no_yaml_or_too_clever_is_refused)
 
 TEST(keys_must_make_sense_together)
 {
+    refuses("listeners:\n- {name: a, web: true}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].web: say what is served there, web.root or "
+        "web.proxies");
+    refuses("listeners:\n- {name: a, redirect: true}\n",
+        "/etc/parley/parley.yaml:2: listeners[0].redirect: name the domains, web.domains");
+    refuses("web: {root: www}\n",
+        "/etc/parley/parley.yaml:1: web.domains: name those that have a folder in web.root");
+    refuses("web: {domains: [../x]}\n",
+        "/etc/parley/parley.yaml:1: web.domains: expected a name such as example.org, found ../x");
+    refuses("web: {proxies: {api: 'https://x'}}\n",
+        "/etc/parley/parley.yaml:1: web.proxies: expected prefix: http://host:port, found api: "
+        "https://x");
+    refuses("web: {root: w, domains: a}\nlisteners:\n- {name: a, web: true, redirect: true}\n",
+        "/etc/parley/parley.yaml:3: listeners[0].redirect: a listener has either web or redirect");
+    refuses("web: {root: w, domains: a}\nlisteners:\n- {name: a, web: true, protocols: nats}\n",
+        "/etc/parley/parley.yaml:3: listeners[0].protocols: nats speaks first: it needs a listener "
+        "of its own, or websocket: true");
     refuses("listeners:\n- {name: a, port: 1, protocols: smtp}\n",
         "/etc/parley/parley.yaml:2: listeners[0].protocols: unknown protocol smtp; expected mqtt, "
         "nats, redis, wamp, mles");
