@@ -33,17 +33,20 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "interop" / "mqtt")]
 
 from disk import Disk  # noqa: E402  (after the path)
-from peers import PUBLISHERS, Failure, Peer, poll  # noqa: E402
+from crash_peers import PUBLISHERS, Failure, Peer, poll  # noqa: E402
+from receiver import Receiver  # noqa: E402
 
 from harness import Raw, Server  # noqa: E402
 from packets import connect, packet, take_packet  # noqa: E402
 
 FRESH = 10  # rounds on one store
+LIMIT = 50  # messages of a subject of which not all are kept
 SESSION_EXPIRY = "11 00000e10"  # an hour, in MQTT 5's CONNECT
-SENTINELS = (PUBLISHERS - 2, PUBLISHERS - 1)
+SENTINELS = (PUBLISHERS - 3, PUBLISHERS - 2, PUBLISHERS - 1)  # in h, q and l
 
 
 def config(port, store):
+    durable = {"durable": True} if store else {}
     return {
         "threads": 2,
         "admin": {"enabled": False},
@@ -51,7 +54,8 @@ def config(port, store):
         "listeners": [{"name": "mqtt", "address": "127.0.0.1", "port": port, "protocols": ["mqtt"]}],
         "limits": {"history_bytes": "8G", "retained_bytes": "1G", "queued": "8G"},
         "mqtt": {"queue": 10000000, "queue_bytes": "4G"},
-        "history": [{"subject": "crash.*.h.>", **({"durable": True} if store else {})}],
+        "history": [{"subject": "crash.*.h.>", **durable},
+                    {"subject": "crash.*.l.>", "limit": LIMIT, **durable}],
     }
 
 
@@ -161,16 +165,32 @@ class Round:
             raise Failure(f"{name} has a session before it had any")
         return peer
 
+    def receiver(self, name, **options):
+        peer = Receiver(f"{self.topic.replace('/', '-')}-{name}", port=self.server.port("mqtt"),
+                        topic=f"{self.topic}/#", count=self.size,
+                        receive_maximum=self.rng.choice((None, 1, 20, 1000)), **options)
+        self.peers.append(peer)
+        peer.ready()
+        return peer
+
+    def history_reader(self, name, space):
+        """Gets what the history has, and then what is live."""
+        peer = self.peer("subscribe", name, qos=0, version=5, since="all",
+                         topic=f"{self.topic}/{space}/#")
+        peer.ready()
+        return peer
+
     def begin(self):
-        self.online = [self.subscriber("online1", 1, 4), self.subscriber("online2", 2, 5),
-                       self.subscriber("slow", 2, 4, delay_us=300)]
+        self.online = [self.subscriber("online1", 1, 5), self.receiver("online2", version=5),
+                       self.receiver("slow", delay=0.0003)]
         self.away = [self.subscriber("away1", 1, 5), self.subscriber("away2", 2, 4)]
         self.clean = self.subscriber("clean", 1, 4, clean=1, leave=1)
         for peer in self.away:
             peer.end()
         self.staying = [self.publisher(0, "h", 1, 4), self.publisher(1, "h", 2, 5),
                         self.publisher(4, "q", 1, 5),
-                        self.publisher(6, "h", 1, 4, retain=1, slots=50)]
+                        self.publisher(6, "h", 1, 4, retain=1, slots=50),
+                        self.publisher(8, "l", 2, 5, slots=20)]
         self.leaving = [self.publisher(2, "h", 1, 5, leave=True),
                         self.publisher(3, "h", 2, 4, leave=True),
                         self.publisher(5, "q", 2, 5, leave=True),
@@ -220,12 +240,11 @@ class Round:
         for peer in self.away:
             if not peer.start().ready():
                 raise Failure(f"{peer}'s session is gone")
-        self.reader = self.peer("subscribe", "history", qos=0, version=5, since="all",
-                                topic=f"{self.topic}/h/#")
+        self.reader = self.history_reader("history", "h")
+        self.limited = self.history_reader("limited", "l")
         self.kept = self.peer("subscribe", "kept", qos=0, version=4, clean=1, topic=f"{self.topic}/#")
-        self.reader.ready()
         self.kept.ready()
-        for index, space in zip(SENTINELS, "hq"):
+        for index, space in zip(SENTINELS, "hql"):
             end = Peer("publish", f"end-{index}", self.folder / f"end-{index}", index=index, qos=2,
                        port=self.server.port("mqtt"), count=1, topic=f"{self.topic}/{space}/end")
             self.wait(lambda end=end: end.head()["acked"] == 1, "the last message")
@@ -237,6 +256,7 @@ class Round:
         for peer in (*self.online, *self.away, self.kept):
             self.wait(heard(peer, SENTINELS), f"{peer} to get to the end; {peer.head()}")
         self.wait(heard(self.reader, SENTINELS[:1]), "the history's end")
+        self.wait(heard(self.limited, SENTINELS[2:]), "the limited history's end")
 
     def publishers(self):
         return [*self.staying, *self.leaving]
@@ -250,8 +270,13 @@ class Round:
         for peer in self.online:
             if peer.head()["present"] != peer.head()["connects"] - 1:
                 raise Failure(f"{peer} lost its session")
-        for publisher in (p for p in self.publishers() if p.options.get("retain")):
-            self.check_retained(publisher)
+            if getattr(peer, "wrong", None):
+                raise Failure(f"{peer}: {peer.wrong}")
+        for publisher in self.publishers():
+            if publisher.options.get("retain"):
+                self.check_retained(publisher)
+            elif "/l/" in publisher.options["topic"]:
+                self.check_limited(publisher)
         with Raw(self.server, "mqtt") as raw:
             raw.send(packet(connect(self.clean.name, 4, clean=False)))
             if take_packet(raw)[1][0]:
@@ -291,6 +316,16 @@ class Round:
             if newest is None and len(stands) > 1:
                 raise Failure(f"{publisher}: slot {slot} has {stands}")
 
+    def check_limited(self, publisher):
+        """Of each subject exactly the newest are kept."""
+        got, sent = self.limited.seen(publisher.index), publisher.head()["sent"]
+        for slot in range(publisher.options["slots"]):
+            wanted = list(range(slot, sent, publisher.options["slots"]))[-LIMIT:]
+            stands = [n for n in range(slot, sent, publisher.options["slots"]) if got[n]]
+            if stands != wanted:
+                raise Failure(f"{publisher}: slot {slot} has {len(stands)} messages, {stands[:2]} to "
+                              f"{stands[-2:]}, not {len(wanted)}, {wanted[:2]} to {wanted[-2:]}")
+
     def history(self):
         """What the reader of the history has seen of each publisher."""
         return [self.reader.seen(publisher.index) for publisher in self.publishers()]
@@ -300,9 +335,7 @@ class Round:
         before = self.history()
         again = self.folder / f"history-{number}"
         self.reader.file.rename(self.folder / "history-first")
-        self.reader = self.peer("subscribe", again.name, qos=0, version=5, since="all",
-                                topic=f"{self.topic}/h/#")
-        self.reader.ready()
+        self.reader = self.history_reader(again.name, "h")
         self.wait(lambda: self.reader.seen(SENTINELS[0])[0], "the history's end")
         if self.history() != before:
             raise Failure(f"round {self.number}'s history is not what it was")

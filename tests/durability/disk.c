@@ -2,8 +2,8 @@
  * A disk that can lose its power: preloaded into a server, it notes what is written to files and
  * when they are synced, so that the test can make what a disk would hold that kept nothing else.
  *
- *     PARLEY_DISK_JOURNAL=file     each write, cut and sync as struct note, and the bytes written
- *     PARLEY_DISK_GATE=fifo        a sync writes a byte there, and waits for one from fifo.open
+ *     DISK_JOURNAL=file     each write, cut and sync as struct note, and the bytes written
+ *     DISK_GATE=fifo        a sync writes a byte there, and waits for one from fifo.open
  *
  * A write is noted before it is done, a sync after.
  */
@@ -42,10 +42,10 @@ static const char *gate;
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *name = getenv("PARLEY_DISK_JOURNAL");
+    const char *name = getenv("DISK_JOURNAL");
     if (name)
         journal = open(name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    gate = getenv("PARLEY_DISK_GATE");
+    gate = getenv("DISK_GATE");
 }
 
 static void note(enum kind kind, int fd, const void *bytes, size_t len, off_t offset)

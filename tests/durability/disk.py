@@ -13,7 +13,7 @@ length. Names are taken to be safe as soon as they are made.
 import pathlib
 import struct
 
-from peers import HERE, built
+from crash_peers import preloaded
 
 NOTE = struct.Struct("<IIQQ")
 WRITE, CUT, SYNC = 1, 2, 3
@@ -23,8 +23,7 @@ SECTOR = 512
 class Disk:
     def __init__(self, journal, data):
         self.journal, self.data = pathlib.Path(journal), pathlib.Path(data)
-        library = built(HERE / "disk.c", "-shared", "-fPIC", "-ldl")
-        self.env = {"LD_PRELOAD": str(library), "PARLEY_DISK_JOURNAL": str(self.journal)}
+        self.env = preloaded(DISK_JOURNAL=self.journal)
         self.before = {}
         self.remember()
 

@@ -141,6 +141,12 @@ static void on_message(struct mosquitto *m, void *closure, const struct mosquitt
     head->received++;
 }
 
+static void on_log(struct mosquitto *m, void *closure, int level, const char *text)
+{
+    (void)m, (void)closure, (void)level;
+    (void)fprintf(stderr, "%s\n", text);
+}
+
 static int publish(uint32_t number)
 {
     static char payload[SIZE_MAX_BYTES];
@@ -231,6 +237,8 @@ static int start(void)
     mosquitto_int_option(client, MOSQ_OPT_PROTOCOL_VERSION, o.version);
     mosquitto_int_option(client, MOSQ_OPT_TCP_NODELAY, 1);
     mosquitto_int_option(client, MOSQ_OPT_SEND_MAXIMUM, 65535);
+    if (getenv("PEER_LOG"))
+        mosquitto_log_callback_set(client, on_log);
     mosquitto_connect_v5_callback_set(client, on_connect);
     mosquitto_disconnect_v5_callback_set(client, on_disconnect);
     mosquitto_subscribe_callback_set(client, on_subscribe);
@@ -251,6 +259,7 @@ static void run(void)
         if (o.index >= 0)
             publish_what_fits();
         if (code && !is_ended) {
+            say("error", code);
             usleep(5000);
             (void)mosquitto_reconnect(client);
         }

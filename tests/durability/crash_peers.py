@@ -9,7 +9,7 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "interop"))
 
-from harness import BUILD, Failure, Process, locked, poll  # noqa: E402
+from harness import BUILD, SANITIZER_OPTIONS, Failure, Process, locked, poll  # noqa: E402
 
 PUBLISHERS = 16  # as peer.c has it
 FIELDS = ("sent", "acked", "refused", "received", "disorder", "connects", "present", "count")
@@ -23,6 +23,14 @@ def built(source, *options):
             subprocess.run(["cc", "-std=c17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror", "-O1",
                             "-g", "-o", target, source, *options], check=True, timeout=120)
     return target
+
+
+def preloaded(**variables):
+    """The environment of a server that has disk.c before the C library."""
+    library = built(HERE / "disk.c", "-shared", "-fPIC", "-ldl")
+    asan = SANITIZER_OPTIONS["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": asan,
+            **{name: str(value) for name, value in variables.items()}}
 
 
 class Peer:
