@@ -50,6 +50,8 @@ export class Subscription implements Root {
       retain: packet.retain,
       properties: packet.properties ?? {},
     };
+    const sender = packet.properties?.userProperties?.['parley-user'];
+    if (typeof sender === 'string') item.sender = sender;
     try {
       item.payload = (this.options.parse ?? this.connection.options.parse)(words.decode(raw));
     } catch (error) {

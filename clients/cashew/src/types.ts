@@ -57,6 +57,8 @@ export interface Item<T = any> {
   retain: boolean;
   /** Of MQTT 5; empty before. */
   properties: Properties;
+  /** Who published it, as the server knows; where the server tells. */
+  sender?: string;
 }
 
 export interface SubscribeOptions {

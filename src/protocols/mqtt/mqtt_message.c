@@ -32,21 +32,40 @@ static bool has_header(const struct pl_properties *from, struct pl_bytes name)
     return false;
 }
 
+/* Ours alone: what came under these names is not passed on. */
+static bool is_reserved(struct pl_bytes name)
+{
+    return pl_bytes_equal(name, PL_BYTES(MQTT_USER)) || pl_bytes_equal(name, PL_BYTES(MQTT_ROLE));
+}
+
+static void take_author(
+    const struct pl_author *author, struct mqtt_properties *p, struct pl_header *users)
+{
+    if (!author || !author->id)
+        return;
+    if (author->user.len && is_sendable(author->user))
+        users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_USER), author->user};
+    if (author->role.len && is_sendable(author->role))
+        users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_ROLE), author->role};
+}
+
 static enum pl_err take_headers(struct pl_arena *arena, const struct pl_properties *from,
     const struct mqtt_delivery *d, const struct pl_message *m, struct mqtt_properties *p)
 {
-    enum { OWN_MAX = 3 };
+    enum { OWN_MAX = 5 };
     struct pl_header *users = pl_arena_alloc(arena, (from->header_count + OWN_MAX) * sizeof *users);
     if (!users)
         return PL_NO_MEMORY;
     p->users = users;
     for (uint32_t i = 0; i < from->header_count; i++)
-        if (is_sendable(from->headers[i].name) && is_sendable(from->headers[i].value))
+        if (is_sendable(from->headers[i].name) && is_sendable(from->headers[i].value) &&
+            !is_reserved(from->headers[i].name))
             users[p->user_count++] = from->headers[i];
     if (from->error.len && is_sendable(from->error) && !has_header(from, PL_BYTES(MQTT_ERROR)))
         users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_ERROR), from->error};
     if (from->is_progress && !has_header(from, PL_BYTES(MQTT_PROGRESS)))
         users[p->user_count++] = (struct pl_header){PL_BYTES(MQTT_PROGRESS), PL_BYTES("true")};
+    take_author(from->from, p, users);
     if (d->look & MQTT_LOOK_CURSOR && m->offset) {
         char *text = pl_arena_alloc(arena, PL_CURSOR_TEXT_MAX);
         if (!text)
@@ -85,7 +104,7 @@ static enum pl_err fill_properties(struct pl_arena *arena, const struct pl_messa
         MQTT_SET(p, subscription_id, (uint32_t)(d->look >> MQTT_LOOK_ID_SHIFT));
     if (d->alias)
         MQTT_SET(p, topic_alias, d->alias);
-    if (!from->header_count && !from->error.len && !from->is_progress &&
+    if (!from->header_count && !from->error.len && !from->is_progress && !from->from &&
         !(d->look & MQTT_LOOK_CURSOR))
         return PL_OK;
     return take_headers(arena, from, d, m, p);

@@ -13,6 +13,9 @@ extern const struct pl_escape_rules pl_mqtt_escape_rules;
 /* User properties of an answer: the name of an error; "true": more answers follow. */
 #define MQTT_ERROR    "parley-error"
 #define MQTT_PROGRESS "parley-progress"
+/* Who published, where that is to be told. */
+#define MQTT_USER "parley-user"
+#define MQTT_ROLE "parley-role"
 
 /*
  * The subject that a topic name means, in arena memory. PL_BAD_NAME: wildcards, control bytes,

@@ -4,7 +4,7 @@ import os
 import re
 
 from clients import MqttJs, Refused, node, run
-from cashew import KEY, device, handler, options
+from cashew import KEY, YAML, device, handler, options
 from harness import (ROOT, SANITIZER_OPTIONS, Failure, Process, Server, equal, holds, locked)
 
 SECONDS_MAX = 240
@@ -96,6 +96,28 @@ def mqtt_js_is_device_and_handler_in_each_version_and_transport(server):
                               refused)
                     else:
                         raise Failure(f"{foreign} was granted: {granted}")
+
+
+def who_published_is_told_and_cannot_be_forged():
+    with Server(**options(YAML.replace("# disclose: always ", "disclose: always "))) as server:
+        more = {"username": "JWT", "protocolVersion": 5}
+        url = server.url("ws", "cashew")
+        with MqttJs(url, password=handler(), **more) as watcher, \
+                MqttJs(url, password=device("12"), **more) as one, \
+                MqttJs(url, password=device("13"), username="JWT") as old:
+            watcher.subscribe("#")
+            forged = {"userProperties": {"parley-user": "13", "parley-role": "handler", "a": "b"}}
+            one.publish("request_contact", "{}", properties=forged)
+            got = watcher.expect("request_contact", "{}")
+            equal(got.fields["properties"]["userProperties"],
+                  {"a": "b", "parley-user": "12", "parley-role": "device"})
+            old.publish("request_contact", "{}")
+            got = watcher.expect("request_contact", "{}")
+            equal(got.fields["properties"]["userProperties"],
+                  {"parley-user": "13", "parley-role": "device"})
+            watcher.publish("13/x", "1", properties=forged)
+            got = watcher.expect("13/x", "1")
+            equal(got.fields["properties"]["userProperties"], {"a": "b"})
 
 
 def a_bad_token_is_an_error_of_mqtt_js(server):
