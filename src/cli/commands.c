@@ -34,6 +34,8 @@ const struct pl_command pl_commands[] = {
     {"user", pl_cmd_user, "change the file of users and their secrets",
         "add passwd remove list --file --role --attribute --method --key --certificate "
         "--password-stdin --help"},
+    {"store", pl_cmd_store, "look into the file of what outlives the server",
+        "check stats vacuum export --config --data --set --help"},
     {"completion", pl_cmd_completion, "print a script that completes commands in your shell",
         "bash zsh --help"},
     {NULL, NULL, NULL, NULL},

@@ -21,6 +21,7 @@ int pl_cmd_reply(int argc, char **argv);
 int pl_cmd_call(int argc, char **argv);
 int pl_cmd_register(int argc, char **argv);
 int pl_cmd_token(int argc, char **argv);
+int pl_cmd_store(int argc, char **argv);
 int pl_cmd_user(int argc, char **argv);
 int pl_cmd_bench(int argc, char **argv);
 int pl_cmd_completion(int argc, char **argv);

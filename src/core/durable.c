@@ -92,6 +92,21 @@ static enum pl_err defer(
     return PL_OK;
 }
 
+/* What a batch appends stands in one group: a packet id of QoS 2 and its message, for one. */
+static void hold(struct pl_runner *r)
+{
+    if (!r->holds_journal)
+        r->realm->journal->hold(r->realm->journal->context);
+    r->holds_journal = true;
+}
+
+void pl_run_let_go(struct pl_runner *r)
+{
+    if (r->holds_journal)
+        r->realm->journal->release(r->realm->journal->context);
+    r->holds_journal = false;
+}
+
 /* ---- keys ---- */
 
 /* kind, realm, 0, the parts with a zero between them. */
@@ -173,8 +188,12 @@ static enum pl_err drop_mailbox(struct pl_realm *realm, struct pl_bytes name, ui
 void pl_realm_forget_session(struct pl_realm *realm, struct pl_bytes key_first)
 {
     uint64_t ticket;
-    if (realm->journal)
-        (void)!drop_mailbox(realm, key_first, &ticket);
+    const struct pl_journal *j = realm->journal;
+    if (!j)
+        return;
+    j->hold(j->context);
+    (void)!drop_mailbox(realm, key_first, &ticket);
+    j->release(j->context);
 }
 
 /* Nobody waits for these; what fails is written by the next change of the session, or leaves a
@@ -184,6 +203,7 @@ void pl_store_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox)
     uint64_t ticket;
     if (!r->realm->journal)
         return;
+    hold(r);
     if (!put_mailbox(r->realm, mailbox, mailbox->is_detached ? r->now_unix_ms : 0, &ticket))
         mailbox->is_stored = true;
 }
@@ -191,8 +211,10 @@ void pl_store_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox)
 void pl_unstore_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox)
 {
     uint64_t ticket;
-    if (r->realm->journal && mailbox->is_stored)
+    if (r->realm->journal && mailbox->is_stored) {
+        hold(r);
         (void)!drop_mailbox(r->realm, mailbox->entry.key, &ticket);
+    }
     mailbox->is_stored = false;
 }
 
@@ -205,7 +227,10 @@ void pl_store_log(struct pl_realm *realm, struct pl_bytes name, const struct pl_
     struct pl_bytes value)
 {
     uint64_t ticket;
+    const struct pl_journal *j = realm->journal;
+    j->hold(j->context);
     (void)!put(realm, PL_STATE_LOG, name, about, value, &ticket);
+    j->release(j->context);
 }
 
 /* ---- what is written at what op ---- */
@@ -241,7 +266,7 @@ static enum pl_err write_message(struct pl_runner *r, const struct candidate *c,
     enum pl_history_kind kind = realm->has_history && !is_fleeting
                                     ? pl_history_kind(realm->history, m->subject)
                                     : PL_HISTORY_NONE;
-    bool is_retained = m->retain && !is_fleeting;
+    bool is_retained = m->retain && !is_fleeting && !pl_subject_is_reserved(m->subject);
     bool is_stored = kind == PL_HISTORY_DURABLE || is_mail(r, m, kind != PL_HISTORY_NONE);
     bool waits_for_others = (kind != PL_HISTORY_NONE && !is_empty(&realm->deferrals)) ||
                             (c->is_asked && c->session && c->session->deferred);
@@ -257,6 +282,7 @@ static enum pl_err write_message(struct pl_runner *r, const struct candidate *c,
     if (kind != PL_HISTORY_NONE)
         kept->offset = pl_history_reserve(realm->history);
     enum pl_err err = PL_OK;
+    hold(r);
     if (is_stored)
         err = j->message(j->context, realm->name, kept, &now, out_ticket);
     if (is_retained && !err) {
@@ -343,6 +369,7 @@ static enum pl_err write_claim(struct pl_runner *r, const struct pl_op *op, uint
     struct pl_map_entry *found = pl_map_find(&realm->names, mailbox->entry.key);
     bool is_known = found && PL_CONTAINER(found, struct pl_mailbox, entry)->is_stored;
     enum pl_err err = PL_OK;
+    hold(r);
     if (e->clean && (is_known || !is_empty(&realm->deferrals)))
         err = drop_mailbox(realm, mailbox->entry.key, ticket);
     if (!err && mailbox->expiry_ms && (e->clean || !is_known))
@@ -356,6 +383,7 @@ static enum pl_err write_subscribe(struct pl_runner *r, const struct pl_op *op, 
     const struct pl_mailbox *mailbox = stored_mailbox(op->session);
     if (op->err || !sub->is_durable || !mailbox)
         return PL_OK;
+    hold(r);
     const struct pl_journal *j = r->realm->journal;
     uint8_t value[8 + PL_SUB_STATE_MAX];
     struct pl_bytes key;
@@ -373,6 +401,7 @@ static enum pl_err write_unsubscribe(struct pl_runner *r, const struct pl_op *op
     const struct pl_mailbox *mailbox = stored_mailbox(op->session);
     if (!sub->is_durable || sub->is_replaced || !mailbox)
         return PL_OK;
+    hold(r);
     uint8_t unused[PL_SUB_STATE_MAX];
     struct pl_bytes key;
     (void)op->session->ops->write_state(sub, unused, &key);

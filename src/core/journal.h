@@ -43,6 +43,10 @@ enum pl_state {
 
 struct pl_journal {
     void *context;
+    /* What is appended between the two stands in one group. The others below are called there
+     * alone; it is held for no longer than a batch runs. */
+    void (*hold)(void *context);
+    void (*release)(void *context);
     /*
      * Under the lock of a realm. *out_ticket: the group's number, rising. PL_NO_MEMORY; PL_LIMIT:
      * so much waits for the disk that more is not taken; PL_STORE: the store is broken.

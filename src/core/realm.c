@@ -140,6 +140,7 @@ static bool run_decided(struct pl_realm *realm, struct pl_worker *home)
     pthread_mutex_lock(&realm->lock);
     struct pl_batch *spent;
     bool is_more = pl_run_decided(&r, &spent);
+    pl_run_let_go(&r);
     uint64_t wake = pl_realm_hand_over(realm, b);
     pthread_mutex_unlock(&realm->lock);
     pl_realm_wake(realm, wake);
@@ -180,6 +181,7 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
     pl_run_due(&r);
     if (realm->dealer.stuck)
         pl_run_stuck_calls(&r);
+    pl_run_let_go(&r);
     if (home->now_ms >= realm->expire_next_ms) {
         uint64_t forgotten = pl_history_forgotten(realm->history);
         pl_history_expire(realm->history, home->now_unix_ms);
@@ -222,6 +224,7 @@ enum pl_err pl_realm_publish(
     };
     pthread_mutex_lock(&realm->lock);
     pl_run_publish_kept(&r, kept);
+    pl_run_let_go(&r);
     uint64_t wake = pl_realm_hand_over(realm, b);
     pthread_mutex_unlock(&realm->lock);
     pl_realm_wake(realm, wake);

@@ -75,6 +75,7 @@ struct pl_runner {
     const struct pl_match *heard; /* of the run that is open: does its publisher hear himself? */
     const struct pl_session *hearer;
     bool is_heard;
+    bool holds_journal;
     bool is_commit; /* what it runs has waited for the disk already */
     uint64_t now_ms, now_unix_ms;
 };
@@ -124,6 +125,8 @@ void pl_run_due(struct pl_runner *r);
 bool pl_run_defer(struct pl_runner *r, struct pl_op *op);
 /* One that is nobody's, as a will. True: it waits, and the reference was taken. */
 bool pl_run_defer_kept(struct pl_runner *r, struct pl_message *kept);
+/* At the end of a batch: the journal is for others again. */
+void pl_run_let_go(struct pl_runner *r);
 /* The session goes: what waits of it is done without it, or not at all. */
 void pl_run_forget_deferred(struct pl_runner *r, struct pl_session *s);
 /* The session's own lines in the store: as it stands now; or away with all that is its. */

@@ -708,6 +708,7 @@ bool pl_realm_run(struct pl_realm *realm, struct pl_batch *b)
         b->item_promised -= answers;
     }
     b->op_count = 0;
+    pl_run_let_go(&r);
     uint64_t wake = pl_realm_hand_over(realm, b);
     pthread_mutex_unlock(&realm->lock);
     pl_realm_wake(realm, wake);

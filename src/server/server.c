@@ -493,6 +493,20 @@ int pl_server_check(const struct pl_server_options *options)
     return PL_SERVED;
 }
 
+enum pl_err pl_server_store_file(
+    const struct pl_server_options *options, char **out, struct pl_diag *diag)
+{
+    struct pl_server server = {0};
+    enum pl_err err = load_config(options, &server.config, diag);
+    if (!err && !(server.data = find_data(server.config)))
+        err = PL_NO_MEMORY;
+    if (!err)
+        err = pl_store_find_file(&server, out, diag);
+    pl_free(server.data);
+    pl_config_free(server.config);
+    return err;
+}
+
 int pl_server_run(const struct pl_server_options *options)
 {
     struct pl_server *server = pl_zalloc(sizeof *server);

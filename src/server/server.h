@@ -55,5 +55,8 @@ void pl_server_close(struct pl_server *server);
 /* The same as pl_server_run as far as it goes without listening: reads configuration, users, roles,
  * keys and certificates, and tells the first error or that all is fine. */
 int pl_server_check(const struct pl_server_options *options);
+/* Where a server with that configuration has its store; freed by the caller with pl_free. */
+PL_MUST_USE enum pl_err pl_server_store_file(
+    const struct pl_server_options *options, char **out, struct pl_diag *diag);
 
 #endif

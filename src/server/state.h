@@ -345,6 +345,9 @@ PL_MUST_USE enum pl_err pl_ports_write(
 
 /* Opens the store and puts back what it has; realms and ports are there, no thread runs yet. */
 PL_MUST_USE enum pl_err pl_store_restore(struct pl_server *server, struct pl_diag *diag);
+/* Where its file is, or would be; freed by the caller. */
+PL_MUST_USE enum pl_err pl_store_find_file(
+    const struct pl_server *server, char **out, struct pl_diag *diag);
 /* Writes what waits; realms have no store any more. */
 void pl_store_close(struct pl_server *server);
 

@@ -237,7 +237,7 @@ static void on_committed(struct pl_store_verdict *verdict)
     pl_worker_post(server->shards[0].worker, &verdict->post);
 }
 
-static enum pl_err find_file(const struct pl_server *server, char **out, struct pl_diag *diag)
+enum pl_err pl_store_find_file(const struct pl_server *server, char **out, struct pl_diag *diag)
 {
     const char *file = server->config->store.file;
     char path[PATH_MAX];
@@ -249,7 +249,7 @@ static enum pl_err find_file(const struct pl_server *server, char **out, struct 
         file = path;
     }
     *out = pl_alloc_copy(file, strlen(file));
-    return *out ? pl_file_make_folders(*out, diag) : PL_NO_MEMORY;
+    return *out ? PL_OK : PL_NO_MEMORY;
 }
 
 static bool is_wanted(const struct pl_server *server)
@@ -261,7 +261,9 @@ static bool is_wanted(const struct pl_server *server)
 static enum pl_err open_store(struct pl_server *server, struct pl_diag *diag)
 {
     char *file = NULL;
-    enum pl_err err = find_file(server, &file, diag);
+    enum pl_err err = pl_store_find_file(server, &file, diag);
+    if (!err)
+        err = pl_file_make_folders(file, diag);
     if (!err)
         err = pl_store_open(&(struct pl_store_options){.file = file,
                                 .pending_bytes_max = server->config->store.pending},
@@ -272,9 +274,7 @@ static enum pl_err open_store(struct pl_server *server, struct pl_diag *diag)
 
 static enum pl_err begin(struct pl_server *server, struct pl_diag *diag)
 {
-    enum pl_err err = pl_store_start(server->store, on_committed, server);
-    if (err)
-        pl_diag_set(diag, 0, "the store cannot be written to");
+    enum pl_err err = pl_store_start(server->store, on_committed, server, diag);
     for (uint32_t i = 0; i < server->realm_count && !err; i++) {
         pl_realm_set_journal(server->realms[i], pl_store_journal(server->store));
         err = pl_realm_restore_end(server->realms[i]);

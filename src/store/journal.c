@@ -1,4 +1,5 @@
-/* What realms append, under their locks: quick, in memory, one lock for all. */
+/* What realms append, under their locks: quick, in memory, one lock for all, which a batch holds
+ * while it appends. */
 #include "base/alloc.h"
 #include "core/message_record.h"
 #include "store/store_state.h"
@@ -93,7 +94,6 @@ static enum pl_err close_append(struct pl_store *store, struct filling *f, struc
     }
     store->pending_bytes += w->len - before;
     *out_ticket = f->ticket;
-    pthread_cond_signal(&store->wake);
     return PL_OK;
 }
 
@@ -134,12 +134,10 @@ static enum pl_err add_message(void *context, const char *realm, struct pl_messa
     const struct pl_times *now, uint64_t *out_ticket)
 {
     struct pl_store *store = context;
-    pthread_mutex_lock(&store->lock);
     enum pl_err err = may_take(store);
     struct filling *f = err ? NULL : open_filling(store);
     if (!err)
         err = f ? append_message(store, f, realm, kept, now, out_ticket) : PL_NO_MEMORY;
-    pthread_mutex_unlock(&store->lock);
     return err;
 }
 
@@ -155,7 +153,6 @@ static enum pl_err change(struct pl_store *store, enum change_kind kind, struct 
     struct pl_bytes value, const struct pl_message *message, const struct pl_times *now,
     uint64_t *out_ticket)
 {
-    pthread_mutex_lock(&store->lock);
     enum pl_err err = may_take(store);
     struct filling *f = err ? NULL : open_filling(store);
     if (!err && !f)
@@ -181,7 +178,6 @@ static enum pl_err change(struct pl_store *store, enum change_kind kind, struct 
             f->change_count++;
         }
     }
-    pthread_mutex_unlock(&store->lock);
     return err;
 }
 
@@ -209,17 +205,30 @@ static enum pl_err drop_all(void *context, struct pl_bytes prefix, uint64_t *out
 
 static uint64_t last_id(void *context)
 {
+    const struct pl_store *store = context;
+    return store->last_id;
+}
+
+static void hold(void *context)
+{
     struct pl_store *store = context;
     pthread_mutex_lock(&store->lock);
-    uint64_t id = store->last_id;
+}
+
+static void release(void *context)
+{
+    struct pl_store *store = context;
+    if (store->filling)
+        pthread_cond_signal(&store->wake);
     pthread_mutex_unlock(&store->lock);
-    return id;
 }
 
 void pl_store_init_journal(struct pl_store *store)
 {
     store->journal = (struct pl_journal){
         .context = store,
+        .hold = hold,
+        .release = release,
         .message = add_message,
         .put_message = put_message,
         .put = put,

@@ -12,10 +12,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "base/alloc.h"
 #include "core/message_record.h"
@@ -78,28 +79,66 @@ static int64_t ask_number(struct pl_store *store, const char *sql)
     return number;
 }
 
-/* Made by us, so that it has our mode and not SQLite's. */
-static enum pl_err make_file(struct pl_store *store, bool is_read_only, struct pl_diag *diag)
+/* Beside its place, then moved there: an empty file is never ours. With our mode, not SQLite's. */
+static enum pl_err make_file(const char *file, struct pl_diag *diag)
 {
-    int flags = is_read_only ? O_RDONLY : O_RDWR | O_CREAT;
-    int fd = open(store->file, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd < 0) {
-        pl_diag_set(diag, errno, "cannot open the store %s: %s", store->file, strerror(errno));
+    char beside[PATH_MAX];
+    struct sqlite3 *db = NULL;
+    if (snprintf(beside, sizeof beside, "%s.new", file) >= (int)sizeof beside) {
+        pl_diag_set(diag, 0, "the path is too long: %s", file);
+        return PL_CONFIG;
+    }
+    (void)unlink(beside);
+    int fd = open(beside, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int number = errno;
+    const char *why = fd < 0 ? strerror(number) : NULL;
+    if (fd >= 0)
+        (void)close(fd);
+    bool ok = fd >= 0 && sqlite3_open_v2(beside, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+              sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK;
+    if (!ok && db)
+        why = sqlite3_errmsg(db);
+    if (ok && rename(beside, file) != 0) {
+        why = strerror(errno);
+        ok = false;
+    }
+    if (!ok)
+        pl_diag_set(diag, 0, "cannot make the store %s: %s", file, why ? why : "out of memory");
+    if (db)
+        (void)sqlite3_close(db);
+    if (!ok)
+        (void)unlink(beside);
+    return ok ? PL_OK : PL_IO;
+}
+
+static enum pl_err find_file(
+    const char *file, const struct pl_store_options *options, struct pl_diag *diag)
+{
+    struct stat about;
+    if (stat(file, &about) != 0) {
+        if (errno == ENOENT && !options->is_read_only && !options->must_exist)
+            return make_file(file, diag);
+        pl_diag_set(diag, errno, "cannot open the store %s: %s", file, strerror(errno));
         return PL_IO;
     }
-    (void)close(fd);
+    if (about.st_size == 0) {
+        pl_diag_set(diag, 0, "the store %s is damaged (it is empty): %s", file, advice);
+        return PL_CONFIG;
+    }
+    if (!options->is_read_only && access(file, W_OK) != 0) {
+        pl_diag_set(diag, errno, "the store %s cannot be written to: %s", file, strerror(errno));
+        return PL_IO;
+    }
     return PL_OK;
 }
 
-static enum pl_err check_kind(struct pl_store *store, bool is_read_only, struct pl_diag *diag)
+static enum pl_err check_kind(struct pl_store *store, struct pl_diag *diag)
 {
     int64_t tables = ask_number(store, "SELECT count(*) FROM sqlite_schema");
     if (tables < 0)
         return tell_sql(store, diag);
     int64_t application = ask_number(store, "PRAGMA application_id");
     int64_t version = ask_number(store, "PRAGMA user_version");
-    if (!tables && !application && !is_read_only)
-        return run_sql(store, schema) ? PL_OK : tell_sql(store, diag);
     if (application != APPLICATION_ID) {
         pl_diag_set(diag, 0, "%s is no store of Parley; nothing was changed", store->file);
         return PL_CONFIG;
@@ -114,8 +153,7 @@ static enum pl_err check_kind(struct pl_store *store, bool is_read_only, struct 
     return PL_OK;
 }
 
-/* Its pages are in order? */
-static enum pl_err check_pages(struct pl_store *store, struct pl_diag *diag)
+enum pl_err pl_store_check_pages(struct pl_store *store, struct pl_diag *diag)
 {
     sqlite3_stmt *s = NULL;
     enum pl_err err = PL_OK;
@@ -144,9 +182,9 @@ static enum pl_err open_db(
     (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (!options->is_read_only && !run_sql(store, "PRAGMA locking_mode = EXCLUSIVE"))
         return tell_sql(store, diag);
-    enum pl_err err = check_kind(store, options->is_read_only, diag);
+    enum pl_err err = check_kind(store, diag);
     if (!err && !options->may_be_damaged)
-        err = check_pages(store, diag);
+        err = pl_store_check_pages(store, diag);
     if (err || options->is_read_only)
         return err;
     if (!run_sql(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
@@ -173,7 +211,7 @@ enum pl_err pl_store_open(
     store->may_be_damaged = options->may_be_damaged;
     pl_store_init_journal(store);
     store->file = pl_alloc_copy(options->file, strlen(options->file));
-    enum pl_err err = store->file ? make_file(store, options->is_read_only, diag) : PL_NO_MEMORY;
+    enum pl_err err = store->file ? find_file(store->file, options, diag) : PL_NO_MEMORY;
     if (!err)
         err = open_db(store, options, diag);
     if (err) {
@@ -185,11 +223,6 @@ enum pl_err pl_store_open(
 }
 
 /* ---- reading back ---- */
-
-static bool is_intact(struct pl_bytes bytes, int64_t crc)
-{
-    return (int64_t)crc32_z(0, bytes.data, bytes.len) == crc;
-}
 
 static struct pl_bytes column_bytes(sqlite3_stmt *s, int at)
 {
@@ -211,7 +244,7 @@ enum pl_err pl_store_each_state(struct pl_store *store, enum pl_state kind, pl_s
         sqlite3_bind_blob(s, 2, &to, 1, SQLITE_STATIC) == SQLITE_OK) {
         while (!err && (code = sqlite3_step(s)) == SQLITE_ROW) {
             struct pl_bytes key = column_bytes(s, 0), value = column_bytes(s, 2);
-            if (is_intact(value, sqlite3_column_int64(s, 1))) {
+            if (pl_store_crc(key, value) == sqlite3_column_int64(s, 1)) {
                 err = fn(context, key, value);
             } else if (store->may_be_damaged) {
                 store->damaged++;
@@ -330,8 +363,9 @@ static enum pl_err read_groups(struct finding *f, struct pl_diag *diag)
         while (!err && (code = sqlite3_step(s)) == SQLITE_ROW) {
             uint64_t ticket = (uint64_t)sqlite3_column_int64(s, 0);
             struct pl_bytes body = column_bytes(s, 2);
-            err = is_intact(body, sqlite3_column_int64(s, 1)) ? read_group(f, ticket, body)
-                                                              : PL_MALFORMED;
+            err = pl_store_group_crc(ticket, body) == sqlite3_column_int64(s, 1)
+                      ? read_group(f, ticket, body)
+                      : PL_MALFORMED;
             if (err == PL_MALFORMED && store->may_be_damaged) {
                 store->damaged++;
                 err = PL_OK;
@@ -386,18 +420,23 @@ static enum pl_err begin_start(struct pl_store *store)
     if (starts < 1)
         return PL_IO;
     uint64_t base = (uint64_t)starts << START_SHIFT;
+    int64_t ticket = ask_number(store, "SELECT coalesce(max(ticket), 0) FROM groups");
     if (store->last_id < base)
         store->last_id = base;
-    store->next_ticket = base;
+    store->next_ticket = ticket > 0 && (uint64_t)ticket > base ? (uint64_t)ticket : base;
     return PL_OK;
 }
 
-enum pl_err pl_store_start(struct pl_store *store, pl_store_committed_fn *committed, void *context)
+enum pl_err pl_store_start(
+    struct pl_store *store, pl_store_committed_fn *committed, void *context, struct pl_diag *diag)
 {
     store->committed = committed;
     store->context = context;
-    if (begin_start(store) || pl_store_prepare(store))
+    if (begin_start(store) || pl_store_prepare(store)) {
+        pl_diag_set(diag, sqlite3_errcode(store->db), "the store %s cannot be written to: %s",
+            store->file, sqlite3_errmsg(store->db));
         return PL_IO;
+    }
     (void)sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
     store->is_started = pthread_create(&store->thread, NULL, pl_store_run, store) == 0;
     return store->is_started ? PL_OK : PL_NO_MEMORY;

@@ -28,6 +28,7 @@ struct pl_store_options {
     const char *file;
     uint64_t pending_bytes_max; /* that wait for the disk; more is refused with PL_LIMIT */
     bool is_read_only;          /* for looking at it: never started */
+    bool must_exist;            /* none is made; so too if it is read only */
     bool may_be_damaged;        /* what cannot be read is left out, and counted */
 };
 
@@ -61,7 +62,7 @@ PL_MUST_USE enum pl_err pl_store_each_message(struct pl_store *store, const stru
 /* The writer begins. committed is called on its thread for each group, in the order of tickets. */
 typedef void pl_store_committed_fn(struct pl_store_verdict *verdict);
 PL_MUST_USE enum pl_err pl_store_start(
-    struct pl_store *store, pl_store_committed_fn *committed, void *context);
+    struct pl_store *store, pl_store_committed_fn *committed, void *context, struct pl_diag *diag);
 /* Borrowed; lives with the store. */
 const struct pl_journal *pl_store_journal(struct pl_store *store);
 /* Writes what waits and ends the writer. From then on nothing is taken, and a message that is freed
@@ -81,6 +82,9 @@ struct pl_store_stats {
 
 /* Any thread. */
 void pl_store_stats(struct pl_store *store, struct pl_store_stats *out);
+
+/* Are its pages in order? PL_CONFIG: they are not. */
+PL_MUST_USE enum pl_err pl_store_check_pages(struct pl_store *store, struct pl_diag *diag);
 
 /* Gives space back that is not used. Before the start. */
 PL_MUST_USE enum pl_err pl_store_vacuum(struct pl_store *store, struct pl_diag *diag);

@@ -94,6 +94,9 @@ void pl_store_add_record(struct store_group *group, struct store_record *record)
 void pl_store_drop_group(struct pl_store *store, struct store_group *group);
 void pl_store_groups_free(struct pl_store *store);
 /* ---- writer.c ---- */
+/* What tells a flipped bit: of a state's key and value, of a group's ticket and body. */
+int64_t pl_store_crc(struct pl_bytes key, struct pl_bytes value);
+int64_t pl_store_group_crc(uint64_t ticket, struct pl_bytes body);
 PL_MUST_USE enum pl_err pl_store_prepare(struct pl_store *store);
 void *pl_store_run(void *context);
 

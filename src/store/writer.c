@@ -56,17 +56,24 @@ static bool bind_bytes(sqlite3_stmt *s, int at, struct pl_bytes bytes)
                SQLITE_STATIC) == SQLITE_OK;
 }
 
-static int64_t crc_of(struct pl_bytes bytes)
+int64_t pl_store_crc(struct pl_bytes key, struct pl_bytes value)
 {
-    return (int64_t)crc32_z(0, bytes.data, bytes.len);
+    return (int64_t)crc32_z(crc32_z(0, key.data, key.len), value.data, value.len);
+}
+
+int64_t pl_store_group_crc(uint64_t ticket, struct pl_bytes body)
+{
+    uint8_t key[8];
+    pl_put_u64(key, ticket);
+    return pl_store_crc(pl_bytes_of(key, sizeof key), body);
 }
 
 static bool add_group(struct pl_store *store, uint64_t ticket, struct pl_bytes body)
 {
     sqlite3_stmt *s = store->statements[ST_ADD_GROUP];
     return sqlite3_bind_int64(s, 1, (int64_t)ticket) == SQLITE_OK &&
-           sqlite3_bind_int64(s, 2, crc_of(body)) == SQLITE_OK && bind_bytes(s, 3, body) &&
-           step(store, ST_ADD_GROUP);
+           sqlite3_bind_int64(s, 2, pl_store_group_crc(ticket, body)) == SQLITE_OK &&
+           bind_bytes(s, 3, body) && step(store, ST_ADD_GROUP);
 }
 
 static bool delete_group(struct pl_store *store, uint64_t ticket)
@@ -122,7 +129,8 @@ static bool apply_changes(struct pl_store *store, const struct filling *f)
             ok = bind_bytes(store->statements[ST_DROP], 1, key) && step(store, ST_DROP);
         } else {
             sqlite3_stmt *s = store->statements[ST_PUT];
-            ok = bind_bytes(s, 1, key) && sqlite3_bind_int64(s, 2, crc_of(value)) == SQLITE_OK &&
+            ok = bind_bytes(s, 1, key) &&
+                 sqlite3_bind_int64(s, 2, pl_store_crc(key, value)) == SQLITE_OK &&
                  bind_bytes(s, 3, value) && step(store, ST_PUT);
         }
         if (!ok)
