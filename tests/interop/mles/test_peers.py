@@ -169,7 +169,7 @@ def a_link_ends_when_the_last_member_has_gone():
 class _Node(Server):
     """A server with a port that stays the same, and links to others by their ports."""
 
-    def __init__(self, port, *peers, scheme="ws", **mles):
+    def __init__(self, port, *peers, scheme="ws", history=(), **mles):
         listener = {"name": "mles", "address": "127.0.0.1", "port": port, "protocols": ["mles"],
                     "websocket": True, "tls": "on" if scheme == "wss" else "off"}
         files = Certificates()
@@ -179,6 +179,7 @@ class _Node(Server):
             "drain": {"spread": "0s", "timeout": "2s"},
             "tls": {"certificate": str(files.certificate), "key": str(files.key)},
             "listeners": [listener],
+            "history": list(history),
             "mles": {"peers": [f"{scheme}://127.0.0.1:{peer}" for peer in peers], **QUICK, **mles},
         })
 
@@ -325,6 +326,33 @@ def links_over_tls_check_the_certificate():
             first.wait_log("mles_peer_linked")
             a.say("again")
             b.expect("again")
+
+
+def a_history_on_disk_is_not_doubled_by_a_peer_that_has_it_too():
+    one, two = free_port(), free_port()
+    durable = [{"subject": "chat", "limit": 200, "durable": True}]
+    with _Node(one, two, history=durable) as first, _Node(two) as second, \
+            first.join("a") as a, second.join("b") as b:
+        first.wait_log("mles_peer_linked")
+        a.say("one")
+        b.expect("one").say(b"two")
+        a.expect(b"two")
+        first.fall()
+        b.say("three")
+        first.start()
+        with first.join("c") as c:
+            c.expect_header("a").expect("one").expect(b"two").expect("three")
+            second.fall().start()
+            with second.join("d") as d:
+                heard = [d.next() for _ in range(3)]
+                equal(heard, [(TEXT, b"one"), (BINARY, b"two"), (TEXT, b"three")])
+                d.say("four")
+                c.expect("four")
+                with first.join("e") as e:
+                    heard = [e.next() for _ in range(6)]
+                    equal([payload for _, payload in heard if b"uid" not in payload],
+                          [b"one", b"two", b"three", b"four"])
+
 
 
 def a_client_may_give_the_history_back():
