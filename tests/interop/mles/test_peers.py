@@ -169,11 +169,11 @@ def a_link_ends_when_the_last_member_has_gone():
 class _Node(Server):
     """A server with a port that stays the same, and links to others by their ports."""
 
-    def __init__(self, port, *peers, scheme="ws", history=(), **mles):
+    def __init__(self, port, *peers, scheme="ws", history=(), tsan=False, **mles):
         listener = {"name": "mles", "address": "127.0.0.1", "port": port, "protocols": ["mles"],
                     "websocket": True, "tls": "on" if scheme == "wss" else "off"}
         files = Certificates()
-        super().__init__(config={
+        super().__init__(tsan=tsan, config={
             "threads": 2,
             "admin": {"address": "127.0.0.1", "port": 0},
             "drain": {"spread": "0s", "timeout": "2s"},
@@ -265,7 +265,8 @@ def three_servers_in_a_ring_hear_each_frame_once():
 def three_servers_that_all_name_all_hear_each_frame_once():
     ports = [free_port() for _ in range(3)]
     with contextlib.ExitStack() as stack:
-        nodes = [stack.enter_context(_Node(port, *(p for p in ports if p != port))) for port in ports]
+        nodes = [stack.enter_context(_Node(port, *(p for p in ports if p != port), tsan=True))
+                 for port in ports]
         members = {name: stack.enter_context(node.join(name)) for name, node in zip("abc", nodes)}
         _await_links(*nodes)
         for word in ("first", "second"):
