@@ -343,6 +343,19 @@ def a_domain_without_a_folder_and_a_root_that_is_not_there_are_told():
     gone.remove()
 
 
+def a_domain_may_be_another_name_of_a_folder_in_the_root():
+    root = pages.sites({"a.test/index.html": "a", "www.a.test": ("link", "a.test"),
+                        "out.test": ("link", "/etc"), "c.test": "no folder"})
+    with Server(**pages.config(root, domains=["a.test", "www.a.test", "out.test", "c.test"])) as server:
+        equal(ask(server, "/", host="www.a.test").body, b"a")
+        equal(ask(server, "/passwd", host="out.test").status, 404)
+        equal(ask(server, "/", host="c.test").status, 404)
+    with Server(**pages.config(root, domains=["a.test"])) as server:
+        with Raw(server, "web") as raw:
+            raw.send("GET / HTTP/1.0\r\n\r\n")
+            holds(raw.read_all().endswith(b"\r\n\r\na"), "one of old need not name the only one")
+
+
 def gzip_is_what_the_library_of_others_reads(server):
     answer = ask(server, "/", Accept_Encoding="gzip")
     equal(answer["Content-Encoding"], "gzip")

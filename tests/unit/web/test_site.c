@@ -114,7 +114,7 @@ static unsigned ask_once(struct pl_site *site)
     if (!err)
         err = pl_site_answer(site, &ask, &answer);
     if (!err) {
-        status = (unsigned)atoi((const char *)answer.head->data + 9);
+        status = (unsigned)strtoul((const char *)answer.head->data + 9, NULL, 10);
         pl_web_answer_done(&answer);
     }
     pl_arena_done(&arena);
