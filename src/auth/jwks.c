@@ -70,8 +70,8 @@ struct pl_jwks *pl_jwks_free(struct pl_jwks *jwks)
 {
     if (!jwks)
         return NULL;
-    PL_ASSERT(!jwks->sources);
     pl_jwks_end(jwks);
+    PL_ASSERT(!jwks->sources); /* the thread had one, too */
     pthread_cond_destroy(&jwks->changed);
     pthread_mutex_destroy(&jwks->lock);
     pl_free(jwks);
