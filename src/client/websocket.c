@@ -103,7 +103,7 @@ static enum pl_err greet(struct pl_wire *w, struct pl_diag *diag)
     }
     if (!pl_bytes_starts(line, PL_BYTES("HTTP/1.1 101"))) {
         int shown = line.len > 60 ? 60 : (int)line.len;
-        pl_diag_set(diag, 0, "the router accepts no WebSocket here: %.*s", shown - 9,
+        pl_diag_set(diag, 0, "the server accepts no WebSocket here: %.*s", shown - 9,
             (const char *)line.data + 9);
         return PL_PROTOCOL;
     }
@@ -112,7 +112,7 @@ static enum pl_err greet(struct pl_wire *w, struct pl_diag *diag)
         found |= judge(w, line);
     if (found != HAS_ALL) {
         pl_diag_set(diag, (int)found,
-            "the router's WebSocket handshake is wrong, or it does not "
+            "the server's WebSocket handshake is wrong, or it does not "
             "speak this subprotocol");
         return PL_PROTOCOL;
     }
@@ -171,7 +171,7 @@ static enum pl_err on_data(struct pl_wire *w, const struct pl_websocket_piece *p
     size_t before = piece->is_start || !w->message ? 0 : w->message->len;
     if (before + piece->bytes.len > w->options.message_max) {
         (void)!append_close(w, PL_WS_TOO_BIG);
-        pl_diag_set(diag, 0, "the router sent more than message_bytes_max");
+        pl_diag_set(diag, 0, "the server sent more than message_bytes_max");
         return PL_TOO_LARGE;
     }
     if (piece->is_start && piece->is_end) {
@@ -198,7 +198,7 @@ static enum pl_err on_control(
         return PL_OK;
     (void)!append_close(w, piece->code);
     (void)!pl_wire_flush(w);
-    pl_diag_set(diag, piece->code, "the router closed the connection (%u)%s%.*s", piece->code,
+    pl_diag_set(diag, piece->code, "the server closed the connection (%u)%s%.*s", piece->code,
         piece->bytes.len ? ": " : "", (int)piece->bytes.len,
         piece->bytes.len ? (const char *)piece->bytes.data : "");
     return PL_CLOSED;
@@ -216,7 +216,7 @@ static enum pl_err take(struct pl_wire *w, struct pl_bytes *out, struct pl_diag 
         w->in_at += before - in.len;
         if (err == PL_MALFORMED) {
             (void)!append_close(w, w->decoder.close_code);
-            pl_diag_set(diag, w->decoder.close_code, "the router sent a frame that is none");
+            pl_diag_set(diag, w->decoder.close_code, "the server sent a frame that is none");
             return PL_PROTOCOL;
         }
         if (err)

@@ -236,7 +236,7 @@ static enum pl_err greet(struct pl_wire *w, struct pl_diag *diag)
     if (!err)
         err = w->framing->greet(w, diag);
     if ((err == PL_NEED_MORE && w->is_ended) || err == PL_CLOSED) {
-        pl_diag_set(diag, 0, "the router closed the connection in its handshake");
+        pl_diag_set(diag, 0, "the server closed the connection in its handshake");
         return PL_CLOSED;
     }
     if (!err)
@@ -289,7 +289,7 @@ enum pl_err pl_wire_next(struct pl_wire *w, struct pl_bytes *out, struct pl_diag
 {
     enum pl_err err = w->framing->take(w, out, diag);
     if (err == PL_NEED_MORE && w->is_ended) {
-        pl_diag_set(diag, 0, "the router closed the connection");
+        pl_diag_set(diag, 0, "the server closed the connection");
         return PL_CLOSED;
     }
     return err;
