@@ -382,6 +382,8 @@ static enum pl_err check_mles(struct checker *c, const struct pl_config_mles *ml
     if (mles->peers.count > PL_PEERS_MAX)
         return refuse(c, "peers", "expected at most %d", PL_PEERS_MAX);
     for (uint32_t i = 0; i < mles->peers.count; i++) {
+        if (strchr(mles->peers.items[i], '@'))
+            return refuse(c, "peers", "expected wss://host:port, found one with a user");
         if (!pl_peers_read_host(mles->peers.items[i], host))
             return refuse(
                 c, "peers", "expected wss://host:port, found %.60s", mles->peers.items[i]);

@@ -333,6 +333,16 @@ TEST(keys_must_make_sense_together)
                                     "shown the key; there is no mles.key");
     refuses("mles: {role: chat, key: k}\n",
         "/etc/parley/parley.yaml:1: mles.role: there is no role chat");
+    refuses("mles: {peers: [\"http://a\"]}\n",
+        "/etc/parley/parley.yaml:1: mles.peers: expected wss://host:port, found http://a");
+    refuses("mles: {peers: [\"wss://me:secret@a\"]}\n",
+        "/etc/parley/parley.yaml:1: mles.peers: expected wss://host:port, found one with a user");
+    refuses("mles: {peers: [\"wss://[::1]:1\", \"wss://a:1\"], peer_insecure: yes}\n",
+        "/etc/parley/parley.yaml:1: mles.peer_insecure: wss://a:1 is not loopback");
+    refuses("mles: {peer_name: a b}\n",
+        "/etc/parley/parley.yaml:1: mles.peer_name: expected letters, digits and . - _");
+    refuses("mles: {peer_retry_max: 1s}\n",
+        "/etc/parley/parley.yaml:1: mles.peer_retry_max: is less than peer_retry");
     refuses("realms: [{name: main}]\n",
         "/etc/parley/parley.yaml:1: realms[0].name: main is always there; its rules are those of "
         "`history`");
