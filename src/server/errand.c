@@ -21,6 +21,16 @@ enum pl_err pl_line_init(
     return line->pool ? PL_OK : PL_NO_MEMORY;
 }
 
+uint32_t pl_line_waiting(struct pl_line *line)
+{
+    if (!line->pool)
+        return 0;
+    pthread_mutex_lock(&line->lock);
+    uint32_t waiting = line->waiting;
+    pthread_mutex_unlock(&line->lock);
+    return waiting;
+}
+
 void pl_line_done(struct pl_line *line)
 {
     if (!line->pool)
@@ -138,6 +148,8 @@ static void send_head(struct pl_errand *x)
     x->output_max = out->bytes_max;
     if (x->ops->tell)
         x->ops->tell(x);
+    /* "HTTP/1.1 200" */
+    pl_web_tally_add(x->line->tally, x->err ? 5 : (unsigned)(x->result.head->data[9] - '0'));
     if (x->err) {
         pl_conn_answer_status(x->answer.conn, 503);
         x->err = PL_OK;

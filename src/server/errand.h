@@ -18,8 +18,18 @@
 
 struct pl_errand;
 
+/* Answers by the first digit of their status. */
+struct pl_web_tally {
+    atomic_ullong answers[10];
+};
+static inline void pl_web_tally_add(struct pl_web_tally *tally, unsigned digit)
+{
+    atomic_fetch_add_explicit(&tally->answers[digit % 10], 1, memory_order_relaxed);
+}
+
 struct pl_line {
-    struct pl_pool *pool; /* owned */
+    struct pl_web_tally *tally; /* borrowed */
+    struct pl_pool *pool;       /* owned */
     uint32_t open_max, waiting_max;
     uint64_t timeout_ms, idle_ms; /* of a client that takes nothing; between requests */
     pthread_mutex_t lock;         /* guards all below */
@@ -57,6 +67,7 @@ struct pl_errand {
 
 PL_MUST_USE enum pl_err pl_line_init(
     struct pl_line *line, uint32_t threads, uint32_t open_max, uint32_t waiting_max);
+uint32_t pl_line_waiting(struct pl_line *line);
 /* Before the reactors end: no errand is with a thread or waits for one any more. */
 void pl_line_end(struct pl_line *line);
 /* After them. */

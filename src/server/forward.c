@@ -106,6 +106,12 @@ static enum pl_err gather(struct forward *f, struct pl_bytes in, size_t *out_use
     return err;
 }
 
+static void answer_status(struct pl_web *web, struct pl_conn *conn, unsigned status)
+{
+    pl_web_tally_add(&web->tally, status / 100);
+    pl_conn_answer_status(conn, status);
+}
+
 static enum pl_err on_input(struct pl_answer *answer, struct pl_bytes in, size_t *out_used)
 {
     struct forward *f = PL_CONTAINER(answer, struct forward, x.answer);
@@ -124,9 +130,10 @@ static enum pl_err on_input(struct pl_answer *answer, struct pl_bytes in, size_t
         return PL_OK;
     }
     *out_used = in.len;
-    pl_conn_answer_status(answer->conn, err == PL_TOO_LARGE   ? 413
-                                        : err == PL_MALFORMED ? 400
-                                                              : 503);
+    answer_status(f->web, answer->conn,
+        err == PL_TOO_LARGE   ? 413
+        : err == PL_MALFORMED ? 400
+                              : 503);
     pl_errand_cancel(&f->x);
     return PL_OK;
 }
@@ -149,7 +156,7 @@ void pl_forward_begin(struct pl_conn *conn, struct pl_web *web,
     unsigned status = refuses(web, request);
     struct forward *f = status ? NULL : pl_zalloc(sizeof *f);
     if (!f) {
-        pl_conn_answer_status(conn, status ? status : 503);
+        answer_status(web, conn, status ? status : 503);
         return;
     }
     f->web = web;
@@ -160,7 +167,7 @@ void pl_forward_begin(struct pl_conn *conn, struct pl_web *web,
     enum pl_err err = pl_proxy_ask_make(
         target, request, pl_conn_address(conn), pl_conn_is_tls(conn), &f->arena, &f->ask);
     if (err) {
-        pl_conn_answer_status(conn, err == PL_NOT_FOUND ? 404 : 503);
+        answer_status(web, conn, err == PL_NOT_FOUND ? 404 : 503);
         pl_errand_cancel(&f->x);
         return;
     }

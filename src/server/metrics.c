@@ -13,6 +13,7 @@
 #include "net/upgrade.h"
 #include "peers/peers.h"
 #include "server/metrics.h"
+#include "server/site.h"
 #include "server/state.h"
 
 struct metric {
@@ -128,6 +129,21 @@ static void write_realms(FILE *out, const struct pl_server *server)
     }
 }
 
+static void write_web(FILE *out, const struct pl_server *server)
+{
+    struct pl_web_counts counts;
+    pl_web_counts(server->web, &counts);
+    head(out, &metrics[METRIC_web_answers_total]);
+    for (unsigned digit = 2; digit <= 5; digit++) {
+        const char label[] = {(char)('0' + digit), 'x', 'x', 0};
+        labelled(out, METRIC_web_answers_total, label, (double)counts.answers[digit]);
+    }
+    head(out, &metrics[METRIC_web_waiting]);
+    labelled(out, METRIC_web_waiting, "files", counts.files_waiting);
+    labelled(out, METRIC_web_waiting, "proxies", counts.proxies_waiting);
+    number(out, METRIC_web_cache_bytes, (double)counts.cache_bytes);
+}
+
 static void write_peers(FILE *out, const struct pl_server *server)
 {
     const struct pl_text_list *peers = &server->config->mles.peers;
@@ -233,6 +249,8 @@ static void write_all(FILE *out, struct pl_server *server)
     number(out, METRIC_passwords_pending, (double)auth.pending);
     number(out, METRIC_logins_slowed_total, (double)auth.slowed);
     number(out, METRIC_users, (double)auth.users);
+    if (server->web)
+        write_web(out, server);
     write_peers(out, server);
     write_certificates(out, server);
     write_issued(out, server);

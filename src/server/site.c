@@ -38,8 +38,10 @@ static bool is_read(const struct pl_http_request *request)
 }
 
 /* An answer of ours, without a thread. */
-static void refuse(struct pl_conn *conn, const struct pl_http_request *request, unsigned status)
+static void refuse(struct pl_conn *conn, struct pl_web *web, const struct pl_http_request *request,
+    unsigned status)
 {
+    pl_web_tally_add(&web->tally, status / 100);
     char body[64];
     int len = snprintf(body, sizeof body, "%s\n", pl_http_reason(status));
     pl_conn_answer(conn, &(struct pl_http_answer){
@@ -101,9 +103,10 @@ static void serve_file(struct pl_conn *conn, struct pl_web *web, const char *dom
 }
 
 /* To the same page by HTTPS. */
-static void redirect(struct pl_conn *conn, const struct pl_web *web, const char *domain,
+static void redirect(struct pl_conn *conn, struct pl_web *web, const char *domain,
     const struct pl_http_request *request)
 {
+    pl_web_tally_add(&web->tally, 3);
     char line[PL_HTTP_TARGET_MAX + 512], port[8] = "";
     uint16_t number = pl_ports_https(web->server);
     if (number != 443 && number)
@@ -130,6 +133,15 @@ bool pl_web_has_host(const struct pl_place *place, struct pl_bytes host)
            find_name(&place->server->config->web.domains, host);
 }
 
+void pl_web_counts(struct pl_web *web, struct pl_web_counts *out)
+{
+    for (size_t i = 0; i < sizeof out->answers / sizeof *out->answers; i++)
+        out->answers[i] = atomic_load_explicit(&web->tally.answers[i], memory_order_relaxed);
+    out->files_waiting = pl_line_waiting(&web->files);
+    out->proxies_waiting = pl_line_waiting(&web->proxied);
+    out->cache_bytes = web->site ? pl_site_cache_bytes(web->site) : 0;
+}
+
 const struct pl_proxy_target *pl_web_target(
     const struct pl_place *place, const struct pl_http_request *request)
 {
@@ -147,13 +159,13 @@ bool pl_web_serve(
         return false;
     const char *domain = find_domain(web, request);
     if (!domain)
-        refuse(conn, request, pl_conn_is_tls(conn) ? 421 : 404);
+        refuse(conn, web, request, pl_conn_is_tls(conn) ? 421 : 404);
     else if (!is_read(request))
-        refuse(conn, request, 405);
+        refuse(conn, web, request, 405);
     else if (l->redirect)
         redirect(conn, web, domain, request);
     else if (!web->site)
-        refuse(conn, request, 404);
+        refuse(conn, web, request, 404);
     else
         serve_file(conn, web, domain, request);
     return true;
@@ -218,6 +230,7 @@ enum pl_err pl_web_open(struct pl_server *server, struct pl_web **out, struct pl
     if (!web)
         return PL_NO_MEMORY;
     web->server = server;
+    web->files.tally = web->proxied.tally = &web->tally;
     web->files.timeout_ms = web->proxied.timeout_ms = server->config->web.timeout_ms;
     web->files.idle_ms = web->proxied.idle_ms = server->config->client.ping_interval_ms;
     enum pl_err err = open_files(web, diag);

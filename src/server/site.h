@@ -27,6 +27,14 @@ void pl_web_end(struct pl_web *web);
 /* After them. Returns NULL; accepts NULL. */
 struct pl_web *pl_web_free(struct pl_web *web);
 
+/* What it has done so far; any thread. */
+struct pl_web_counts {
+    uint64_t answers[10]; /* by the first digit of their status */
+    uint32_t files_waiting, proxies_waiting;
+    size_t cache_bytes;
+};
+void pl_web_counts(struct pl_web *web, struct pl_web_counts *out);
+
 /* Is this Host one of ours, on a listener of pages? Then whoever names it may use it. */
 bool pl_web_has_host(const struct pl_place *place, struct pl_bytes host);
 

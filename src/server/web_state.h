@@ -16,7 +16,8 @@ struct pl_web {
     struct pl_proxy_target *targets; /* owned array */
     struct pl_line files;            /* with a file open, or about to open one */
     struct pl_line proxied;          /* with an upstream, or with an answer of one */
-    atomic_size_t bodies;            /* bytes of requests' bodies, of proxied ones */
+    struct pl_web_tally tally;
+    atomic_size_t bodies; /* bytes of requests' bodies, of proxied ones */
 };
 
 #endif

@@ -58,6 +58,11 @@ struct pl_site *pl_site_free(struct pl_site *site)
     return NULL;
 }
 
+size_t pl_site_cache_bytes(const struct pl_site *site)
+{
+    return site->cache ? pl_web_cache_bytes(site->cache) : 0;
+}
+
 /* ---- What is asked for ---- */
 
 enum pl_err pl_web_ask_make(const char *domain, const struct pl_http_request *request,

@@ -36,6 +36,9 @@ PL_MUST_USE enum pl_err pl_site_new(
 /* Returns NULL; accepts NULL. */
 struct pl_site *pl_site_free(struct pl_site *site);
 
+/* Bytes of compressed bodies that it keeps. Any thread. */
+size_t pl_site_cache_bytes(const struct pl_site *site);
+
 /* A request for a file. */
 struct pl_web_ask {
     const char *domain; /* borrowed; name of a folder in the root */

@@ -343,6 +343,22 @@ def a_domain_without_a_folder_and_a_root_that_is_not_there_are_told():
     gone.remove()
 
 
+def metrics_count_what_was_answered():
+    with Server(**pages.config(ROOT)) as server:
+        for path in ("/", "/docs", "/nothing", "/docs/"):
+            ask(server, path, Accept_Encoding="br")
+        ask(server, "/", listener="redirect")
+        ask(server, "/", host="c.test")
+        _, body = server.get("/metrics")
+        for line in ('parley_web_answers_total{status="2xx"} 2',
+                     'parley_web_answers_total{status="3xx"} 2',
+                     'parley_web_answers_total{status="4xx"} 2',
+                     'parley_web_waiting{for="files"} 0'):
+            holds(line.encode() in body.splitlines(), line)
+        kept, = [line for line in body.splitlines() if line.startswith(b"parley_web_cache_bytes ")]
+        holds(0 < int(kept.split()[1]) < len(TEXT), kept)
+
+
 def a_domain_may_be_another_name_of_a_folder_in_the_root():
     root = pages.sites({"a.test/index.html": "a", "www.a.test": ("link", "a.test"),
                         "out.test": ("link", "/etc"), "c.test": "no folder"})
