@@ -146,6 +146,15 @@ def part_interop(log, filters):
     return counted(log.text(), ok)
 
 
+def part_durability(log, _):
+    """kill -9 under load, and what had been acknowledged; a few rounds of tests/durability/crash.py."""
+    if not log.run("script/build", "asan"):
+        return 0, 1, 0
+    ok = log.run(sys.executable, "tests/durability/crash.py", "-n", "6", "--messages", "2000",
+                 "--parley", "build/asan/parley")
+    return counted(log.text(), ok)
+
+
 def part_tidy(log, _):
     """clang-tidy over src/, as many files at a time as there are cores."""
     if not log.run("script/build", "asan"):
@@ -206,8 +215,8 @@ PARTS = {
     name.removeprefix("part_"): function
     for name, function in list(globals().items()) if name.startswith("part_")
 }
-ORDER = ["format", "floors", "shape", "shell", "unit", "threads", "interop", "release", "cppcheck",
-         "tidy"]
+ORDER = ["format", "floors", "shape", "shell", "unit", "threads", "interop", "durability", "release",
+         "cppcheck", "tidy"]
 FILTERED = ["unit", "interop"]
 
 

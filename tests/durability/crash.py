@@ -5,8 +5,8 @@
 
 In each round real clients (peer.c, on libmosquitto) publish at full speed with QoS 1 and 2: to a
 durable history, to sessions alone, and retained. Others listen: at once, slowly, or not while it
-lasts. At a random moment comes kill -9, sometimes another one while the server starts, sometimes the machine loses its
-power too (disk.py: what was not synced may be gone). Then:
+lasts. At a random moment comes kill -9, sometimes another one while the server starts, sometimes the
+machine loses its power too (disk.py: what was not synced may be gone). Then:
 
 - each acknowledged message is in the durable history, in QoS 2 exactly once;
 - it came, or comes now, to each session that outlives its connection, in order; in QoS 2 exactly
