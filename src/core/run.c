@@ -243,7 +243,7 @@ static void run_publish(struct pl_runner *r, const struct pl_op *op)
     if (nobody && op->flags & PL_WANT_RESPONDERS) {
         err = PL_NO_RESPONDERS;
         pl_count(&r->batch->worker->counters.no_responders, 1);
-    } else if (!(op->flags & PL_WANT_DONE)) {
+    } else if (!(op->flags & PL_WANT_DONE) && !(err && op->flags & PL_WANT_ERROR)) {
         return;
     }
     uint32_t open_run = run_that_may_grow(r, op->session);

@@ -319,6 +319,7 @@ void pl_session_fence(struct pl_session *s, uint64_t token);
 enum pl_publish_flags {
     PL_WANT_DONE = 1,       /* PL_DONE_PUBLISH wanted, also when all went well */
     PL_WANT_RESPONDERS = 2, /* a request: PL_DONE_PUBLISH with PL_NO_RESPONDERS if nobody matches */
+    PL_WANT_ERROR = 4, /* PL_DONE_PUBLISH wanted if it fails later: its store is full, or broken */
 };
 
 /*

@@ -28,7 +28,6 @@ static struct pl_identity *identify_member(struct rig *rig, const struct pl_cred
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char auth[] = "b4a9a15cdd7c8094";
     static const char *const headers[] = {
         "{\"uid\":\"alice\",\"channel\":\"u.example\",\"auth\":\"b4a9a15cdd7c8094\"}\n",
         "{\"uid\":\"b\",\"channel\":\"u.room\"}\n", "{\"uid\":\"a\",\"channel\":\"u.room\"}\n"};
@@ -85,12 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     rig_run(&rig);
-    /* What a member says is its own affair. */
-    bool may_be_said = memmem(data, size, auth, sizeof auth - 1) != NULL;
-    for (uint32_t i = 0; i < rig.peer_count; i++)
-        rig_require(
-            may_be_said || !memmem(rig.peers[i].got, rig.peers[i].got_len, auth, sizeof auth - 1),
-            "a key's hash was shown to others");
     rig_done(&rig);
     return 0;
 }

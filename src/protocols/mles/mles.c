@@ -41,7 +41,7 @@ enum pl_err mles_refuse(
 
 enum pl_err mles_refuse_err(struct mles_link *ml, enum pl_err why)
 {
-    bool is_limit = why == PL_LIMIT || why == PL_SLOW_CONSUMER;
+    bool is_limit = why == PL_LIMIT || why == PL_SLOW_CONSUMER || why == PL_STORE;
     enum pl_websocket_code code = is_limit              ? PL_WS_TRY_LATER
                                   : why == PL_DRAINING  ? PL_WS_RESTART
                                   : why == PL_NO_MEMORY ? PL_WS_INTERNAL

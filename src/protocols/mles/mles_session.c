@@ -226,8 +226,9 @@ enum pl_err mles_on_frame(struct mles_session *s, const struct pl_input *in)
         .properties = mles_properties(pl_session_arena(&s->core), s->uid, is_text),
         .format = is_text ? PL_FORMAT_TEXT : PL_FORMAT_BYTES,
     };
-    enum pl_err err =
-        draft.properties ? pl_session_publish(&s->core, &draft, in->buffer, 0, 0) : PL_NO_MEMORY;
+    enum pl_err err = draft.properties
+                          ? pl_session_publish(&s->core, &draft, in->buffer, PL_WANT_ERROR, 0)
+                          : PL_NO_MEMORY;
     if (err == PL_TOO_LARGE)
         return mles_refuse(ml, err, PL_WS_TOO_BIG, "the frame is too large");
     if (err == PL_DENIED)
@@ -251,6 +252,7 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
         on_join(s, done->err);
         return;
     case PL_DONE_SUBSCRIBE:
+    case PL_DONE_PUBLISH:
         if (done->err && s->ml)
             (void)mles_refuse_err(s->ml, done->err);
         return;
@@ -262,7 +264,6 @@ static void complete(struct pl_session *core, const struct pl_completion *done)
     case PL_DONE_UNSUBSCRIBE:
     case PL_DONE_REPLAY:
     case PL_DONE_STATE:
-    case PL_DONE_PUBLISH:
     case PL_DONE_FENCE:
     case PL_DONE_REGISTER:
     case PL_DONE_UNREGISTER:

@@ -3,6 +3,7 @@
 #include "check.h"
 
 #include "codec/mles.h"
+#include "core/journal.h"
 #include "protocols/mles/mles.h"
 #include "protocols/rig.h"
 
@@ -395,6 +396,38 @@ TEST(members_of_equal_frames_share_them)
     rig_run(&rig);
     CHECK_EQ(p->got_len, 8);
     CHECK(memcmp(p->got, "\x81\2hi\x82\2yo", 8) == 0);
+    rig_done(&rig);
+}
+
+/* ---- The disk ---- */
+
+static enum pl_err keep_nothing(void *context, const char *realm, struct pl_message *kept,
+    const struct pl_times *now, uint64_t *out_ticket)
+{
+    (void)context, (void)realm, (void)kept, (void)now, (void)out_ticket;
+    return PL_STORE;
+}
+
+TEST(who_says_what_the_disk_does_not_take_is_told_so)
+{
+    static const struct pl_journal journal = {.message = keep_nothing};
+    struct pl_history_rule rule = {.limit = 10, .is_durable = true};
+    begin();
+    struct rig_peer *a = member(0, "ann"), *b = member(0, "bob");
+    rig_clear(b);
+    REQUIRE(pl_pattern_parse(PL_BYTES("disk"), &rule.pattern) == PL_OK);
+    REQUIRE(pl_realm_add_history(rig.realm, rule) == PL_OK);
+    pl_realm_set_journal(rig.realm, &journal);
+    struct rig_peer *c = peer(0, "{\"uid\":\"cat\",\"channel\":\"disk\"}\n");
+    struct rig_peer *d = peer(0, "{\"uid\":\"dan\",\"channel\":\"disk\"}\n");
+    rig_write(c, "kept?\n");
+    rig_write(a, "in memory\n");
+    rig_run(&rig);
+    CHECK_EQ(c->code, 1013);
+    CHECK_STR(c->diag, "the store cannot keep it");
+    CHECK(!d->is_closed);
+    CHECK_STR(d->got, "");
+    CHECK_STR(b->got, "in memory\n");
     rig_done(&rig);
 }
 
