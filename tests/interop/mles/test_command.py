@@ -146,6 +146,21 @@ def an_address_that_connects_too_often_is_closed():
 
 
 
+def two_of_them_share_a_channel():
+    with _Site() as one, _Site(
+            "--peer", f"wss://localhost:{one.port('mles')}", "--set", f"mles.peer_ca={one.ca}",
+            "--set", "mles.peer_settle=100ms") as two:
+        here = ("127.0.0.1", one.port("mles"))
+        there = ("127.0.0.1", two.port("mles"))
+        with Member(here, "chat", "alice", tls=True, ca=one.ca) as alice, \
+                Member(there, "chat", "bob", tls=True, ca=two.ca) as bob:
+            two.wait_log("mles_peer_linked")
+            alice.say("hello")
+            bob.expect("hello").say(b"\x00")
+            alice.expect(b"\x00")
+
+
+
 def it_says_once_that_it_is_open_to_everyone():
     with _Site() as server:
         equal(len(re.findall("open_to_everyone", server.log())), 1)
