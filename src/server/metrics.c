@@ -15,6 +15,7 @@
 #include "server/metrics.h"
 #include "server/site.h"
 #include "server/state.h"
+#include "store/store.h"
 
 struct metric {
     const char *name, *kind, *labels, *help;
@@ -184,6 +185,21 @@ static void write_issued(FILE *out, struct pl_server *server)
     pl_certificates_each(server, write_issued_failures, out);
 }
 
+static void write_store(FILE *out, struct pl_server *server)
+{
+    struct pl_store_stats stats = {0};
+    if (server->store)
+        pl_store_stats(server->store, &stats);
+    number(out, METRIC_store_failing, stats.is_failing);
+    number(out, METRIC_store_commits_total, (double)stats.commits);
+    number(out, METRIC_store_failures_total, (double)stats.failures);
+    number(out, METRIC_store_written_bytes_total, (double)stats.written_bytes);
+    number(out, METRIC_store_pending_bytes, (double)stats.pending_bytes);
+    number(out, METRIC_store_group_bytes, (double)stats.group_bytes);
+    number(out, METRIC_store_live_bytes, (double)stats.live_bytes);
+    number(out, METRIC_store_file_bytes, (double)stats.file_bytes);
+}
+
 static double resident_bytes(void)
 {
     /* Two numbers of pages: all, and the resident ones. */
@@ -254,6 +270,7 @@ static void write_all(FILE *out, struct pl_server *server)
     write_peers(out, server);
     write_certificates(out, server);
     write_issued(out, server);
+    write_store(out, server);
     write_process(out);
 }
 
