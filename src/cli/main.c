@@ -4,8 +4,8 @@
 #include "cli/commands.h"
 
 static const char intro[] =
-    "Parley routes messages between MQTT, NATS, WAMP and Redis clients: one subject space for "
-    "all.\n"
+    "Parley routes messages between MQTT, NATS, WAMP, Redis and Mles clients: one subject space\n"
+    "for all.\n"
     "\n"
     "    parley serve                            serves on this machine, nothing to configure\n"
     "    mosquitto_sub -t 'plant/+/temp' -v      a device hears …\n"

@@ -154,7 +154,7 @@ static const struct pl_config_key history_keys[] = {
 #include "server/config.def"
 };
 SECTION(history_section, "history", pl_config_history, history_keys,
-    "Which messages are kept, in memory, for those who come later. The first rule that matches a "
+    "Which messages are kept for those who come later. The first rule that matches a "
     "subject decides.");
 
 static const struct pl_config_key realm_keys[] = {
