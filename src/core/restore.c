@@ -213,6 +213,25 @@ enum pl_err pl_realm_restore_subscription(
     return PL_OK;
 }
 
+void pl_realm_restore_undo(struct pl_session *s)
+{
+    struct pl_realm *realm = s->realm;
+    struct pl_mailbox *mailbox = s->mailbox;
+    for (; s->subs; s->subs = s->subs->session_next) {
+        pl_matcher_remove(realm->matcher, s->subs);
+        s->subs->pattern = pl_pattern_unref(s->subs->pattern);
+    }
+    *s->realm_at = s->realm_next;
+    if (s->realm_next)
+        s->realm_next->realm_at = s->realm_at;
+    realm->session_count--;
+    realm->detached_count--;
+    pl_map_remove(&realm->names, &mailbox->entry);
+    pl_heap_remove(&realm->deadlines, &mailbox->expiry);
+    pl_mailbox_free(mailbox);
+    s->mailbox = NULL;
+}
+
 /* ---- messages ---- */
 
 static void deliver(struct pl_subscription *sub, const struct pl_message *m)

@@ -50,6 +50,9 @@ void pl_realm_forget_session(struct pl_realm *realm, struct pl_bytes key_first);
 /* A subscription of one; the pattern's reference is taken over, also on an error. */
 PL_MUST_USE enum pl_err pl_realm_restore_subscription(
     struct pl_realm *realm, struct pl_session *s, struct pl_subscription *sub, uint64_t since);
+/* The start fails: takes a session out again, with its subscriptions. It is its protocol's to free.
+ */
+void pl_realm_restore_undo(struct pl_session *s);
 /* To the log if it was there, and to the sessions that it is meant for; ops->deliver is called, and
  * leaves out what the session is known to have had. The reference is taken over. */
 PL_MUST_USE enum pl_err pl_realm_restore_message(

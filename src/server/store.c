@@ -200,15 +200,19 @@ static enum pl_err restore_all(struct restoring *r, struct pl_diag *diag)
     return err;
 }
 
-/* Those that are over go from the store, if there is a journal by now. */
-static void free_backs(struct restoring *r)
+/* Those that are over go from the store, if there is a journal by now. All go if the start failed.
+ */
+static void free_backs(struct restoring *r, bool has_failed)
 {
     for (struct pl_map_entry *e = pl_map_next(&r->sessions, NULL); e;
          e = pl_map_next(&r->sessions, NULL)) {
         struct back *back = PL_CONTAINER(e, struct back, entry);
         pl_map_remove(&r->sessions, e);
         struct pl_bytes realm = {back->key, back->realm_len};
-        if (back->session)
+        if (back->session && has_failed) {
+            pl_realm_restore_undo(back->session);
+            back->restorer->give_up(back->session);
+        } else if (back->session)
             back->restorer->end(back->session);
         else
             pl_realm_forget_session(
@@ -300,7 +304,7 @@ enum pl_err pl_store_restore(struct pl_server *server, struct pl_diag *diag)
     err = restore_all(&r, diag);
     if (!err)
         err = begin(server, diag);
-    free_backs(&r);
+    free_backs(&r, err != PL_OK);
     if (!err && (r.message_count || r.session_count || r.lost_count))
         pl_log(r.lost_count ? PL_LOG_WARN : PL_LOG_INFO, "restored",
             "messages=%llu sessions=%llu expired_sessions=%llu not_used=%llu",
