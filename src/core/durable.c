@@ -66,6 +66,20 @@ static uint64_t last_ticket(const struct pl_deferrals *d)
     return is_empty(d) ? 0 : at(d, d->tail - 1)->ticket;
 }
 
+/* Those behind it ask what waits before them: one more, or one less. */
+static void note(struct pl_realm *realm, const struct pl_deferred *it, int n)
+{
+    const struct pl_op *op = &it->op;
+    const struct pl_subscription *sub = op->kind == PL_OP_SUBSCRIBE ? op->subject : NULL;
+    bool is_plain = op->kind == PL_OP_PUBLISH && !op->flags && it->kept && !it->kept->offset;
+    if (op->session)
+        op->session->deferred += (uint32_t)n;
+    if (op->session && is_plain)
+        op->session->deferred_plain += (uint32_t)n;
+    if (sub && sub->is_durable && sub->qos)
+        realm->durable_waiting += (uint32_t)n;
+}
+
 static enum pl_err defer(
     struct pl_runner *r, const struct pl_op *op, struct pl_message *kept, uint64_t ticket)
 {
@@ -82,10 +96,9 @@ static enum pl_err defer(
         .batch = op->session ? r->batch : NULL,
         .worker = (uint8_t)r->batch->worker->index,
     };
-    if (op->session) {
-        op->session->deferred++;
+    if (op->session)
         r->batch->deferred++;
-    }
+    note(r->realm, it, 1);
     if (kept)
         atomic_fetch_add_explicit(
             &r->realm->workers[it->worker].handed_bytes, kept->payload.len, memory_order_relaxed);
@@ -218,6 +231,22 @@ void pl_unstore_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox)
     mailbox->is_stored = false;
 }
 
+void pl_store_retained(struct pl_runner *r, struct pl_bytes subject)
+{
+    const struct pl_journal *j = r->realm->journal;
+    struct key key;
+    uint64_t ticket;
+    if (!j || pl_subject_is_reserved(subject) ||
+        !make_key(&key, r->realm, PL_STATE_RETAINED, subject, NULL))
+        return;
+    const struct pl_message *now = pl_retained_find(r->realm->retained, subject);
+    struct pl_times times = {r->now_ms, r->now_unix_ms};
+    hold(r);
+    (void)!(now ? j->put_message(j->context, key.bytes, now, &times, &ticket)
+                : j->drop(j->context, key.bytes, &ticket));
+    pl_free(key.large);
+}
+
 static struct pl_mailbox *stored_mailbox(const struct pl_session *s)
 {
     return s && s->mailbox && s->mailbox->is_stored ? s->mailbox : NULL;
@@ -247,7 +276,11 @@ struct candidate {
 /* Someone who outlives the process wants it with QoS 1 or 2. */
 static bool is_mail(struct pl_runner *r, const struct pl_message *m, bool is_logged)
 {
-    if (!m->qos || !r->realm->durable_subs)
+    if (!m->qos)
+        return false;
+    if (r->realm->durable_waiting) /* it may wait behind one that it matches */
+        return true;
+    if (!r->realm->durable_subs)
         return false;
     const struct pl_match *match = pl_matcher_match(r->realm->matcher, m->subject, is_logged);
     r->last = NULL;
@@ -268,8 +301,9 @@ static enum pl_err write_message(struct pl_runner *r, const struct candidate *c,
                                     : PL_HISTORY_NONE;
     bool is_retained = m->retain && !is_fleeting && !pl_subject_is_reserved(m->subject);
     bool is_stored = kind == PL_HISTORY_DURABLE || is_mail(r, m, kind != PL_HISTORY_NONE);
+    const struct pl_session *s = c->session;
     bool waits_for_others = (kind != PL_HISTORY_NONE && !is_empty(&realm->deferrals)) ||
-                            (c->is_asked && c->session && c->session->deferred);
+                            (s && (c->is_asked ? s->deferred : s->deferred_plain));
     *out_waits = is_stored || is_retained || waits_for_others;
     struct pl_times now = {r->now_ms, r->now_unix_ms};
     *out_ticket = 0;
@@ -318,9 +352,10 @@ static enum fate defer_message(struct pl_runner *r, struct pl_op *op, uint32_t i
     if (!err)
         return FATE_WAITS;
     pl_message_unref(kept);
-    if (op->flags) { /* answered as refused */
+    if (op->flags) { /* answered as refused, in its turn */
         op->err = (uint8_t)err;
-        return FATE_NOW;
+        bool is_behind = op->session && op->session->deferred;
+        return is_behind && !defer(r, op, NULL, 0) ? FATE_WAITS : FATE_NOW;
     }
     pl_count(&r->batch->worker->counters.dropped_store, 1);
     return FATE_DONE;
@@ -328,6 +363,9 @@ static enum fate defer_message(struct pl_runner *r, struct pl_op *op, uint32_t i
 
 static bool defer_publish(struct pl_runner *r, struct pl_op *op)
 {
+    /* It has left, and may be gone when the disk has it. */
+    if (op->session && op->session->was_removed)
+        op->session = NULL;
     bool is_behind = op->session && op->session->deferred && op->flags;
     if (op->err)
         return is_behind && !defer(r, op, NULL, 0);
@@ -377,12 +415,10 @@ static enum pl_err write_claim(struct pl_runner *r, const struct pl_op *op, uint
     return err;
 }
 
-static enum pl_err write_subscribe(struct pl_runner *r, const struct pl_op *op, uint64_t *ticket)
+static enum pl_err put_subscription(struct pl_runner *r, const struct pl_op *op, uint64_t *ticket)
 {
     struct pl_subscription *sub = op->subject;
     const struct pl_mailbox *mailbox = stored_mailbox(op->session);
-    if (op->err || !sub->is_durable || !mailbox)
-        return PL_OK;
     hold(r);
     const struct pl_journal *j = r->realm->journal;
     uint8_t value[8 + PL_SUB_STATE_MAX];
@@ -395,12 +431,22 @@ static enum pl_err write_subscribe(struct pl_runner *r, const struct pl_op *op, 
         pl_bytes_of(value, 8 + len), ticket);
 }
 
+static enum pl_err write_subscribe(struct pl_runner *r, const struct pl_op *op, uint64_t *ticket)
+{
+    const struct pl_subscription *sub = op->subject;
+    bool is_stored = !op->err && sub->is_durable && stored_mailbox(op->session);
+    return is_stored ? put_subscription(r, op, ticket) : PL_OK;
+}
+
 static enum pl_err write_unsubscribe(struct pl_runner *r, const struct pl_op *op, uint64_t *ticket)
 {
     const struct pl_subscription *sub = op->subject;
     const struct pl_mailbox *mailbox = stored_mailbox(op->session);
-    if (!sub->is_durable || sub->is_replaced || !mailbox)
+    if (!sub->is_durable || !mailbox)
         return PL_OK;
+    /* The next op is the one that takes its place, and writes over this: it stays until then. */
+    if (sub->is_replaced)
+        return put_subscription(r, op, ticket);
     hold(r);
     uint8_t unused[PL_SUB_STATE_MAX];
     struct pl_bytes key;
@@ -412,9 +458,10 @@ static enum pl_err write_state(struct pl_runner *r, const struct pl_op *op, uint
 {
     const struct pl_state_note *note = op->subject;
     const struct pl_mailbox *mailbox = stored_mailbox(op->session);
-    return mailbox ? put(r->realm, PL_STATE_PROGRESS, mailbox->entry.key, &note->key, note->value,
-                         ticket)
-                   : PL_OK;
+    if (!mailbox)
+        return PL_OK;
+    hold(r);
+    return put(r->realm, PL_STATE_PROGRESS, mailbox->entry.key, &note->key, note->value, ticket);
 }
 
 /* Writes what the op needs. *out_orders: it waits behind its session's deferrals in any case. */
@@ -471,9 +518,9 @@ void pl_run_forget_deferred(struct pl_runner *r, struct pl_session *s)
         struct pl_deferred *it = at(d, i);
         if (it->op.session != s)
             continue;
+        note(r->realm, it, -1);
         pl_op_forget(&it->op);
         it->op.session = NULL;
-        s->deferred--;
     }
 }
 
@@ -482,8 +529,7 @@ void pl_run_forget_deferred(struct pl_runner *r, struct pl_session *s)
 static void run_deferred(struct pl_runner *r, struct pl_deferred *it)
 {
     struct pl_op op = it->op;
-    if (op.session)
-        op.session->deferred--;
+    note(r->realm, it, -1);
     if (it->kept) {
         atomic_fetch_sub_explicit(&r->realm->workers[it->worker].handed_bytes,
             it->kept->payload.len, memory_order_relaxed);
@@ -504,17 +550,27 @@ static void run_deferred(struct pl_runner *r, struct pl_deferred *it)
     pl_run_op(r, &op);
 }
 
+/* What takes its place is next: nothing is to come in between. */
+static bool is_replaced(const struct pl_op *op)
+{
+    const struct pl_subscription *sub = op->kind == PL_OP_UNSUBSCRIBE ? op->subject : NULL;
+    return sub && sub->is_replaced;
+}
+
 bool pl_run_decided(struct pl_runner *r, struct pl_batch **out_spent)
 {
     struct pl_deferrals *d = &r->realm->deferrals;
     *out_spent = NULL;
     r->is_commit = true;
-    for (uint32_t n = 0; n < COMMIT_CHUNK && d->head < d->decided; n++) {
+    bool has_memory = true, goes_on = false;
+    for (uint32_t n = 0; (n < COMMIT_CHUNK || goes_on) && d->head < d->decided; n++) {
         uint32_t answers = pl_op_answers(&at(d, d->head)->op);
-        if (pl_batch_reserve_items(r->batch, answers))
+        has_memory = !pl_batch_reserve_items(r->batch, answers);
+        if (!has_memory)
             break;
         r->batch->item_promised = answers;
         struct pl_deferred it = *at(d, d->head++);
+        goes_on = is_replaced(&it.op);
         run_deferred(r, &it);
         r->batch->item_promised = 0;
         if (it.batch && !--it.batch->deferred) {
@@ -523,14 +579,17 @@ bool pl_run_decided(struct pl_runner *r, struct pl_batch **out_spent)
         }
     }
     r->is_commit = false;
-    return d->head < d->decided;
+    pl_deferrals_decide(d, 0, PL_OK); /* what came meanwhile, behind what was decided already */
+    return has_memory && d->head < d->decided;
 }
 
 void pl_deferrals_decide(struct pl_deferrals *d, uint64_t ticket, enum pl_err err)
 {
+    if (d->known < ticket)
+        d->known = ticket;
     if (d->decided < d->head)
         d->decided = d->head;
-    for (; d->decided < d->tail && at(d, d->decided)->ticket <= ticket; d->decided++) {
+    for (; d->decided < d->tail && at(d, d->decided)->ticket <= d->known; d->decided++) {
         struct pl_deferred *it = at(d, d->decided);
         if (err && it->is_written && it->ticket == ticket && !it->op.err)
             it->op.err = (uint8_t)err;

@@ -164,10 +164,14 @@ void pl_realm_committed(
         is_more = run_decided(realm, home);
 }
 
+static void forget_retained(void *context, struct pl_bytes subject)
+{
+    pl_store_retained(context, subject);
+}
+
 void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
 {
-    if (realm->journal)
-        pl_realm_committed(realm, home, 0, PL_OK); /* what met no memory */
+    pl_realm_committed(realm, home, 0, PL_OK); /* what met no memory */
     struct pl_batch *b = own_batch(realm, home);
     if (!b)
         return; /* no memory: the next tick comes */
@@ -189,7 +193,8 @@ void pl_realm_tick(struct pl_realm *realm, struct pl_worker *home)
             pl_matcher_touch(realm->matcher);
         if (realm->journal)
             pl_store_dropped(realm);
-        pl_retained_expire(realm->retained, home->now_ms);
+        pl_retained_expire(realm->retained, home->now_ms, forget_retained, &r);
+        pl_run_let_go(&r);
         realm->expire_next_ms = home->now_ms + EXPIRE_EVERY_MS;
     }
     uint64_t wake = pl_realm_hand_over(realm, b);

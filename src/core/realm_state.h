@@ -33,6 +33,7 @@ struct pl_deferrals {
     struct pl_deferred *ring;     /* owned; positions rise for ever */
     uint32_t cap;                 /* power of two, or 0 */
     uint64_t head, decided, tail; /* before `decided`, their groups' fate stands in op.err */
+    uint64_t known;               /* the last ticket that was decided */
 };
 
 struct pl_realm {
@@ -49,6 +50,7 @@ struct pl_realm {
     struct pl_session *sessions;
     uint64_t session_count, detached_count, publications;
     uint32_t durable_subs;     /* subscriptions with QoS that outlive the process */
+    uint32_t durable_waiting;  /* … that wait for the disk themselves */
     uint32_t retained_readers; /* replays of retained values that have not ended */
     struct pl_random random;
     struct pl_deferrals deferrals;
@@ -132,6 +134,8 @@ void pl_run_forget_deferred(struct pl_runner *r, struct pl_session *s);
 /* The session's own lines in the store: as it stands now; or away with all that is its. */
 void pl_store_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox);
 void pl_unstore_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox);
+/* The retained value of the subject in the store, as it stands now: it, or none. */
+void pl_store_retained(struct pl_runner *r, struct pl_bytes subject);
 /* A line of the log in the store. */
 void pl_store_log(struct pl_realm *realm, struct pl_bytes name, const struct pl_bytes *about,
     struct pl_bytes value);

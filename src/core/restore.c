@@ -98,12 +98,10 @@ void pl_store_dropped(struct pl_realm *realm)
 
 enum pl_err pl_realm_restore_retained(struct pl_realm *realm, struct pl_message *kept_moved)
 {
-    enum pl_err err = PL_OK;
-    if (!pl_message_is_expired(kept_moved, realm->workers->now_ms)) {
-        kept_moved->id = ++realm->publications;
-        kept_moved->retain = true;
-        err = pl_retained_set(realm->retained, kept_moved);
-    }
+    /* One that has expired goes with the first tick, from the store too. */
+    kept_moved->id = ++realm->publications;
+    kept_moved->retain = true;
+    enum pl_err err = pl_retained_set(realm->retained, kept_moved);
     pl_message_unref(kept_moved);
     return err == PL_LIMIT ? PL_OK : err; /* a smaller limit than before: the rest waits */
 }

@@ -148,15 +148,28 @@ void pl_retained_touch(struct pl_retained *r, struct pl_bytes subject, uint64_t 
         slot->newest_id = message_id;
 }
 
-size_t pl_retained_expire(struct pl_retained *r, uint64_t now_ms)
+size_t pl_retained_expire(
+    struct pl_retained *r, uint64_t now_ms, pl_retained_gone_fn *gone, void *context)
 {
     size_t count = 0;
     struct pl_deadline *due;
     while ((due = pl_heap_pop_due(&r->expiries, now_ms))) {
-        drop(r, PL_CONTAINER(due, struct slot, expiry));
+        struct slot *slot = PL_CONTAINER(due, struct slot, expiry);
+        struct pl_message *message = slot->message;
+        slot->message = NULL;
+        drop(r, slot);
+        if (gone)
+            gone(context, message->subject);
+        pl_message_unref(message);
         count++;
     }
     return count;
+}
+
+const struct pl_message *pl_retained_find(const struct pl_retained *r, struct pl_bytes subject)
+{
+    const struct slot *slot = find(r, subject);
+    return slot ? slot->message : NULL;
 }
 
 size_t pl_retained_read(struct pl_retained *r, const struct pl_pattern *pattern, uint64_t now_ms,

@@ -22,7 +22,11 @@ PL_MUST_USE enum pl_err pl_retained_set(struct pl_retained *r, const struct pl_m
 void pl_retained_touch(struct pl_retained *r, struct pl_bytes subject, uint64_t message_id);
 void pl_retained_drop(struct pl_retained *r, struct pl_bytes subject);
 /* Drops what has expired; returns how many. */
-size_t pl_retained_expire(struct pl_retained *r, uint64_t now_ms);
+typedef void pl_retained_gone_fn(void *context, struct pl_bytes subject);
+size_t pl_retained_expire(
+    struct pl_retained *r, uint64_t now_ms, pl_retained_gone_fn *gone, void *context);
+/* Borrowed; NULL: there is none. */
+const struct pl_message *pl_retained_find(const struct pl_retained *r, struct pl_bytes subject);
 
 /* A reader of the slots that a pattern matches. */
 struct pl_retained_cursor {

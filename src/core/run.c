@@ -147,6 +147,8 @@ void pl_run_message(
     }
     if (m->retain && !is_fleeting) {
         *out_err = pl_retained_set(realm->retained, m);
+        if (*out_err && m->is_kept)
+            pl_store_retained(r, m->subject); /* it was written, and is not to come back */
         if (*out_err == PL_NO_MEMORY)
             return;
     } else if (realm->retained_readers) {

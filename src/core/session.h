@@ -210,7 +210,8 @@ struct pl_session {
     void *open_request;                   /* the login or claim that is open; its reactor */
     const struct pl_challenge *challenge; /* after PL_CHALLENGED; in `exchange` */
     struct pl_exchange *exchange;         /* the authenticator's, until the next login or done */
-    uint32_t deferred;                    /* its ops that wait for the disk; under the lock */
+    uint32_t deferred;                    /* its ops that wait for the disk; under the lock … */
+    uint32_t deferred_plain;              /* … publications under no rule that want no answer */
     struct pl_realm *asked_realm;         /* the server's: which the login asked for; NULL: none */
     void *about; /* the server's: what /connections tells of it. Borrowed */
 };

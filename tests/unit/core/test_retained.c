@@ -168,10 +168,10 @@ TEST(expired_values_are_not_read_and_go)
     CHECK_EQ(set_expiring(PL_BYTES("c"), "3", PL_NEVER), PL_OK);
     CHECK_EQ(strlen(read_all(">", 99)), 3);
     CHECK_EQ(strlen(read_all(">", 100)), 2);
-    CHECK_EQ(pl_retained_expire(r, 99), 0);
-    CHECK_EQ(pl_retained_expire(r, 150), 1);
+    CHECK_EQ(pl_retained_expire(r, 99, NULL, NULL), 0);
+    CHECK_EQ(pl_retained_expire(r, 150, NULL, NULL), 1);
     CHECK_EQ(set_expiring(PL_BYTES("b"), "4", PL_NEVER), PL_OK);
-    CHECK_EQ(pl_retained_expire(r, 1000), 0);
+    CHECK_EQ(pl_retained_expire(r, 1000, NULL, NULL), 0);
     CHECK_EQ(pl_retained_count(r), 2);
     r = pl_retained_free(r);
 }
