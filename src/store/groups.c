@@ -27,6 +27,10 @@ void pl_store_add_record(struct store_group *group, struct store_record *record)
 static void forget(struct pl_store *store, struct store_record *record)
 {
     struct store_group *group = record->group;
+    if (record->is_waiting) {
+        record->is_dropped = true;
+        return;
+    }
     if (group) {
         *record->at = record->next;
         if (record->next)
@@ -67,6 +71,12 @@ void pl_store_drop_group(struct pl_store *store, struct store_group *group)
 void pl_store_groups_free(struct pl_store *store)
 {
     pl_store_take_dropped(store);
-    while (store->groups)
+    while (store->groups) {
+        /* Of realms that are not there: no message was made that would drop them. */
+        for (struct store_record *r = store->groups->records, *next; r; r = next) {
+            next = r->next;
+            pl_free(r);
+        }
         pl_store_drop_group(store, store->groups);
+    }
 }

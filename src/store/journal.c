@@ -6,7 +6,8 @@
 
 enum {
     SPARE_MAX = 16 * 1024 * 1024,
-    HEAD = 13, /* of a record: size, id, length of the realm's name */
+    GROUP_MAX = 512 * 1024 * 1024, /* a row of SQLite holds less than 1 GB */
+    HEAD = 13,                     /* of a record: size, id, length of the realm's name */
 };
 
 static void drop_record(struct pl_record *base)
@@ -75,11 +76,16 @@ static struct filling *open_filling(struct pl_store *store)
     return f;
 }
 
-static enum pl_err may_take(const struct pl_store *store)
+static enum pl_err may_take(const struct pl_store *store, bool is_state)
 {
     if (store->is_stopping || store->is_stopped || !store->is_started)
         return PL_STORE;
-    return store->pending_bytes > store->pending_bytes_max ? PL_LIMIT : PL_OK;
+    /* States are small, and most have nobody who would ask again: they have more room. */
+    uint64_t max = store->pending_bytes_max;
+    uint64_t room = is_state && max < UINT64_MAX / 2 ? max * 2 : max;
+    const struct filling *f = store->filling;
+    bool is_full = f && (f->body.len > GROUP_MAX || f->changes.len > GROUP_MAX);
+    return store->pending_bytes > room || is_full ? PL_LIMIT : PL_OK;
 }
 
 /* After something was appended that began at those lengths; on an error it is taken back. */
@@ -126,6 +132,7 @@ static enum pl_err append_message(struct pl_store *store, struct filling *f, con
     f->records_end = &record->next;
     f->record_count++;
     store->last_id++;
+    record->is_waiting = true;
     kept->record = &record->base;
     return PL_OK;
 }
@@ -134,7 +141,7 @@ static enum pl_err add_message(void *context, const char *realm, struct pl_messa
     const struct pl_times *now, uint64_t *out_ticket)
 {
     struct pl_store *store = context;
-    enum pl_err err = may_take(store);
+    enum pl_err err = may_take(store, false);
     struct filling *f = err ? NULL : open_filling(store);
     if (!err)
         err = f ? append_message(store, f, realm, kept, now, out_ticket) : PL_NO_MEMORY;
@@ -153,7 +160,7 @@ static enum pl_err change(struct pl_store *store, enum change_kind kind, struct 
     struct pl_bytes value, const struct pl_message *message, const struct pl_times *now,
     uint64_t *out_ticket)
 {
-    enum pl_err err = may_take(store);
+    enum pl_err err = may_take(store, !message);
     struct filling *f = err ? NULL : open_filling(store);
     if (!err && !f)
         err = PL_NO_MEMORY;

@@ -25,6 +25,8 @@ struct store_record {
     struct store_group *group;       /* NULL: its group has not been written, or never will be */
     struct store_record *next, **at; /* the group's; of a group being filled: next alone */
     struct store_record *dropped_next;
+    bool is_waiting;       /* its group is being filled or written: the group's list refers to it */
+    bool is_dropped;       /* … and nobody wants it any more; the writer's */
     uint32_t offset, size; /* in the group's body */
 };
 

@@ -255,6 +255,16 @@ static bool write_group(struct pl_store *store, const struct filling *f, struct 
     return ok;
 }
 
+/* Its group's fate is known. False: nobody wants it any more, and it is gone. */
+static bool settle_record(struct store_record *record)
+{
+    bool is_wanted = !record->is_dropped;
+    record->is_waiting = false;
+    if (!is_wanted)
+        pl_free(record);
+    return is_wanted;
+}
+
 /* The group's messages are in the file now: from here on their drops count. */
 static void keep_group(struct pl_store *store, struct filling *f)
 {
@@ -267,10 +277,23 @@ static void keep_group(struct pl_store *store, struct filling *f)
     struct store_record *r = f->records;
     for (uint32_t i = 0; i < f->record_count; i++) {
         struct store_record *next = r->next;
-        pl_store_add_record(group, r);
+        if (settle_record(r))
+            pl_store_add_record(group, r);
         r = next;
     }
+    group->is_dead = !group->live_count;
+    store->dead_count += group->is_dead;
     pl_store_add_group(store, group);
+}
+
+static void lose_group(struct filling *f)
+{
+    struct store_record *r = f->records;
+    for (uint32_t i = 0; i < f->record_count; i++) {
+        struct store_record *next = r->next;
+        (void)!settle_record(r);
+        r = next;
+    }
 }
 
 static void tell_change(struct pl_store *store, bool ok)
@@ -309,6 +332,8 @@ static void commit(struct pl_store *store, struct filling *f)
         return;
     if (ok)
         keep_group(store, f);
+    else
+        lose_group(f);
     struct pl_store_verdict *verdict = f->verdict;
     f->verdict = NULL;
     verdict->context = store->context;

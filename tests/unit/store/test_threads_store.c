@@ -284,6 +284,34 @@ TEST(a_message_that_nobody_holds_leaves_the_file)
     end(store, &found);
 }
 
+TEST(a_message_that_is_let_go_before_its_group_is_written_is_looked_at_no_more)
+{
+    static struct found found;
+    forget_files();
+    struct pl_store *store = begin(&found);
+    REQUIRE(store);
+    const struct pl_journal *j = pl_store_journal(store);
+    uint64_t ticket = 0;
+    j->hold(j->context);
+    for (uint32_t i = 0; i < 4; i++) {
+        struct pl_message *kept = message_of(i, 100);
+        CHECK_EQ(j->message(j->context, "main", kept, &now, &ticket), PL_OK);
+        found.items[found.count++] = kept;
+    }
+    let_go(&found, 1, 3); /* refused after all */
+    j->release(j->context);
+    await(ticket);
+    j->hold(j->context);
+    struct pl_message *alone = message_of(4, 100);
+    CHECK_EQ(j->message(j->context, "main", alone, &now, &ticket), PL_OK);
+    pl_message_unref(alone);
+    j->release(j->context);
+    await(ticket);
+    await(put(store, "sx", "1"));
+    CHECK_EQ(disk.failures, 0);
+    end(store, &found);
+}
+
 /* Groups of which little is wanted are written anew, and nothing of that little is lost. */
 TEST(a_file_that_is_mostly_waste_is_written_anew)
 {
