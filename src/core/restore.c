@@ -232,14 +232,39 @@ void pl_realm_restore_undo(struct pl_session *s)
 
 /* ---- messages ---- */
 
+static bool wants(const struct pl_subscription *sub, const struct pl_message *m)
+{
+    return sub->is_durable && sub->qos && m->record->id > sub->since;
+}
+
 static void deliver(struct pl_subscription *sub, const struct pl_message *m)
 {
-    if (!sub->is_durable || !sub->qos || m->record->id <= sub->since)
+    if (!wants(sub, m))
         return;
     const struct pl_message *const one[] = {m};
     struct pl_run run = {
         .messages = one, .count = 1, .cursor.epoch = pl_realm_epoch(sub->session->realm)};
     sub->session->ops->deliver(sub->session, sub, &run);
+}
+
+/* The one of a queue group that it was in flight to; else one that has not had it: it may be that
+ * another had, but not that nobody gets it. */
+static struct pl_subscription *find_member(
+    const struct pl_match *match, const struct pl_match_slot *slot, const struct pl_message *m)
+{
+    struct pl_subscription *found = NULL;
+    for (uint32_t i = 0; i < slot->count; i++) {
+        uint64_t at = (m->record->id + i) % slot->count; /* each in its turn */
+        struct pl_subscription *sub = match->members[slot->first + at];
+        enum pl_had had = wants(sub, m) && sub->session->ops->had
+                              ? sub->session->ops->had(sub->session, m)
+                              : PL_HAD_DONE;
+        if (had == PL_HAD_OPEN)
+            return sub;
+        if (had == PL_HAD_NOT && !found)
+            found = sub;
+    }
+    return found;
 }
 
 static enum pl_err give_out(struct pl_realm *realm, const struct pl_message *m)
@@ -254,7 +279,7 @@ static enum pl_err give_out(struct pl_realm *realm, const struct pl_message *m)
     for (uint32_t i = 0; i < match->target_count; i++)
         deliver(match->targets[i], m);
     for (uint32_t i = 0; i < match->slot_count; i++) {
-        struct pl_subscription *sub = pl_run_pick(realm, match, &match->slots[i], m, 0);
+        struct pl_subscription *sub = find_member(match, &match->slots[i], m);
         if (sub)
             deliver(sub, m);
     }

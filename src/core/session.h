@@ -118,6 +118,12 @@ struct pl_word {
     struct pl_bytes bytes;
 };
 
+enum pl_had {
+    PL_HAD_NOT,  /* it may be given to this one */
+    PL_HAD_OPEN, /* it was given to this one, and is not acknowledged */
+    PL_HAD_DONE, /* this one needs it no more, or it was another's */
+};
+
 /* What the core asks of anyone who takes part: protocol, engine, trigger, embedder. Who never asks
  * for what an op answers has NULL there. */
 struct pl_session_ops {
@@ -143,6 +149,9 @@ struct pl_session_ops {
      * PL_SUB_STATE_MAX bytes, and the key, unique in its session and borrowed from it. */
     size_t (*write_state)(
         const struct pl_subscription *sub, uint8_t *out_state, struct pl_bytes *out_key);
+
+    /* While messages are restored: of one in the store that a queue group shares. */
+    enum pl_had (*had)(const struct pl_session *session, const struct pl_message *message);
 
     /* A call for one of its callees. */
     void (*invoke)(struct pl_session *session, const struct pl_invocation *invocation);

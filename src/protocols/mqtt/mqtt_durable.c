@@ -55,24 +55,28 @@ void pl_mqtt_done_lists_free(struct mqtt_flow *f)
     free_list(&f->marking);
 }
 
+/* False: no memory. */
+static bool keep_done(struct mqtt_done_list *list, struct pl_message *moved)
+{
+    if (list->count == list->cap) {
+        uint32_t cap = list->cap ? list->cap * 2 : 64;
+        struct pl_message **items = pl_realloc(list->items, cap * sizeof *items);
+        if (!items)
+            return false;
+        list->items = items;
+        list->cap = cap;
+    }
+    list->items[list->count++] = moved;
+    return true;
+}
+
 void pl_mqtt_let_go(struct mqtt_session *s, struct outgoing *entry)
 {
     struct mqtt_flow *f = s->flow;
-    struct mqtt_done_list *list = &f->done;
     struct pl_message *message = entry->message;
     entry->message = NULL;
     f->is_changed |= entry->record != 0;
-    if (entry->record && list->count == list->cap) {
-        uint32_t cap = list->cap ? list->cap * 2 : 64;
-        struct pl_message **items = pl_realloc(list->items, cap * sizeof *items);
-        if (items) {
-            list->items = items;
-            list->cap = cap;
-        }
-    }
-    if (entry->record && list->count < list->cap)
-        list->items[list->count++] = message;
-    else
+    if (!message || !entry->record || !keep_done(&f->done, message))
         pl_message_unref(message);
 }
 
@@ -122,8 +126,11 @@ static void on_marked(struct mqtt_session *s, enum pl_err err)
     f->is_marking = false;
     f->is_changed |= err != PL_OK;
     for (uint32_t i = 0; i < f->marking.count; i++)
-        pl_message_unref(f->marking.items[i]);
+        if (!err || !keep_done(&f->done, f->marking.items[i]))
+            pl_message_unref(f->marking.items[i]);
     f->marking.count = 0;
+    if (!err && !s->link) /* its last acknowledgements came meanwhile */
+        pl_mqtt_mark(s, true);
 }
 
 /* ---- QoS 2 from the client ---- */
@@ -142,6 +149,14 @@ void pl_mqtt_store_incoming(struct mqtt_session *s, uint16_t packet_id)
     if (s->is_expiring) /* its answer comes before that of the message behind it */
         pl_session_put_state(
             &s->core, pl_bytes_of(key, incoming_key(key, packet_id)), PL_BYTES("1"), true, 0);
+}
+
+void pl_mqtt_forget_incoming(struct mqtt_session *s, uint16_t packet_id)
+{
+    uint8_t key[3];
+    if (pl_mqtt_incoming_remove(s, packet_id) && s->is_expiring)
+        pl_session_put_state(
+            &s->core, pl_bytes_of(key, incoming_key(key, packet_id)), PL_NO_BYTES, false, 0);
 }
 
 void pl_mqtt_unstore_incoming(struct mqtt_session *s, uint16_t packet_id, uint8_t reason)
@@ -249,13 +264,25 @@ static enum pl_err restore_progress(
     return pl_mqtt_incoming_add(s, (uint16_t)(key.data[1] << 8 | key.data[2]));
 }
 
-/* The entry of the window that the mark has of a record; NULL: none. */
-static struct outgoing *find_record(const struct mqtt_flow *f, uint64_t record)
+/* The entry of the window that the mark has of a record, and that waits for its message. Two
+ * subscriptions may have brought it twice. NULL: none. */
+static struct outgoing *find_open(const struct mqtt_flow *f, uint64_t record)
 {
-    for (uint64_t i = f->window.head; i < f->window.tail; i++)
-        if (ring_at(&f->window, i)->record == record)
-            return ring_at(&f->window, i);
+    for (uint64_t i = f->window.head; i < f->window.tail; i++) {
+        struct outgoing *entry = ring_at(&f->window, i);
+        if (entry->record == record && entry->state == ENTRY_SENT && !entry->message)
+            return entry;
+    }
     return NULL;
+}
+
+enum pl_had pl_mqtt_had(const struct pl_session *core, const struct pl_message *m)
+{
+    const struct mqtt_session *s = (const void *)core; /* its first member */
+    const struct mqtt_flow *f = s->flow;
+    if (!f || m->record->id > f->through)
+        return PL_HAD_NOT;
+    return find_open(f, m->record->id) ? PL_HAD_OPEN : PL_HAD_DONE;
 }
 
 bool pl_mqtt_is_had(struct mqtt_session *s, const struct pl_message *m, uint64_t look)
@@ -263,8 +290,8 @@ bool pl_mqtt_is_had(struct mqtt_session *s, const struct pl_message *m, uint64_t
     struct mqtt_flow *f = s->flow;
     if (!m->record || m->record->id > f->through)
         return false;
-    struct outgoing *entry = find_record(f, m->record->id);
-    if (entry && entry->state == ENTRY_SENT && !entry->message) {
+    struct outgoing *entry = find_open(f, m->record->id);
+    if (entry) {
         entry->message = pl_message_keep(m);
         entry->look = look;
         entry->was_sent = true;

@@ -200,8 +200,11 @@ static void enqueue(struct mqtt_session *s, const struct outgoing *moved)
 {
     struct mqtt_flow *f = s->flow;
     size_t size = pl_message_size(moved->message);
-    bool is_full = f->queue.tail - f->queue.head >= s->options->queue_count_max ||
-                   f->queue_bytes + size > s->options->queue_bytes_max;
+    /* What comes back was in flight, or was let in once: it is more than the queue, at most by the
+     * window. */
+    bool is_full =
+        !s->is_restoring && (f->queue.tail - f->queue.head >= s->options->queue_count_max ||
+                                f->queue_bytes + size > s->options->queue_bytes_max);
     struct outgoing *item = is_full ? NULL : pl_mqtt_ring_push(&f->queue);
     if (!item) {
         count_dropped(s, !is_full);

@@ -215,7 +215,7 @@ enum pl_err pl_mqtt_on_publish(
     err = pl_session_publish(
         core, &draft, buffer, PL_WANT_DONE, token_of(l->session, packet.packet_id, packet.qos));
     if (err == PL_NO_MEMORY && packet.qos == 2)
-        (void)pl_mqtt_incoming_remove(l->session, packet.packet_id);
+        pl_mqtt_forget_incoming(l->session, packet.packet_id);
     return PL_OK;
 }
 
@@ -252,7 +252,7 @@ void pl_mqtt_on_published(struct mqtt_session *s, const struct pl_completion *do
     bool is_here = l && done->token >> 32 == s->generation && l->state == MQTT_CONNECTED;
     bool is_old = is_here && !pl_mqtt_is_5(l);
     if (qos == 2 && done->err && !(is_old && !is_told_by_closing(l, done->err)))
-        (void)pl_mqtt_incoming_remove(s, packet_id);
+        pl_mqtt_forget_incoming(s, packet_id);
     if (!is_here)
         return;
     if (is_told_by_closing(l, done->err)) {

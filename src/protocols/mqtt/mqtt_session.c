@@ -134,4 +134,5 @@ const struct pl_session_ops pl_mqtt_session_ops = {
     .complete = complete,
     .ended = ended,
     .write_state = pl_mqtt_write_state,
+    .had = pl_mqtt_had,
 };

@@ -225,12 +225,16 @@ void pl_mqtt_flow_free(struct mqtt_session *s);
 extern const struct pl_restorer pl_mqtt_restorer;
 size_t pl_mqtt_write_state(
     const struct pl_subscription *core, uint8_t *out_state, struct pl_bytes *out_key);
+/* While messages are restored: has this session had it, or is it in flight to it? */
+enum pl_had pl_mqtt_had(const struct pl_session *core, const struct pl_message *m);
 /* A record that is restored: true: the session has had it, or has it already. */
 bool pl_mqtt_is_had(struct mqtt_session *s, const struct pl_message *m, uint64_t look);
 /* How far the client has come, if that has changed: now, or when the last time is a while ago. */
 void pl_mqtt_mark(struct mqtt_session *s, bool now);
 /* The packet id of a QoS 2 message from the client. */
 void pl_mqtt_store_incoming(struct mqtt_session *s, uint16_t packet_id);
+/* One whose message was refused is new when it comes again. */
+void pl_mqtt_forget_incoming(struct mqtt_session *s, uint16_t packet_id);
 /* PUBCOMP goes out when the store has forgotten the id. */
 void pl_mqtt_unstore_incoming(struct mqtt_session *s, uint16_t packet_id, uint8_t reason);
 void pl_mqtt_on_stored(struct mqtt_session *s, const struct pl_completion *done);
