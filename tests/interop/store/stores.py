@@ -14,9 +14,11 @@ import threading
 
 from harness import ROOT, TIMEOUT, Failure, Raw, Server, Skip
 
-sys.path[:0] = [str(ROOT / "tests" / "durability"), str(ROOT / "tests" / "interop" / "mqtt")]
+sys.path[:0] = [str(ROOT / "tests" / "durability"), str(ROOT / "tests" / "interop" / "mqtt"),
+                str(ROOT / "tests" / "interop" / "wamp")]
 
-from packets import connect, packet, take_packet  # noqa: E402  (after the path)
+from packets import connect, packet, take_packet  # noqa: E402, F401  (after the path)
+from raw_session import RawSocket  # noqa: E402, F401
 from crash_peers import preloaded  # noqa: E402
 
 STORE = {"enabled": True}
@@ -33,6 +35,12 @@ def killed_and_started(server):
     """kill -9, and what a start finds. The ports are others."""
     server.kill()
     return server.start()
+
+
+def hears_nothing(raw):
+    """Nothing has arrived, when the test knows that it would have."""
+    if raw.buffer or select.select([raw.socket], [], [], 0)[0]:
+        raise Failure(f"something came: {raw.buffer or raw.socket.recv(100)}")
 
 
 class Client5:
@@ -102,9 +110,7 @@ class Client5:
         return self.message()[1]
 
     def hears_nothing(self):
-        """Nothing has arrived, when the test knows that it would have."""
-        if self.raw.buffer or select.select([self.raw.socket], [], [], 0)[0]:
-            raise Failure(f"something came: {self.hear()}")
+        hears_nothing(self.raw)
 
     def close(self):
         self.raw.close()

@@ -1,13 +1,8 @@
 """An acknowledgement tells that the disk has it: the syncs of a server are held up, and counted."""
 
-import sys
-
-from harness import ROOT, Raw, equal
-from stores import Client5, Gate, history, killed_and_started, stored
-
-sys.path.insert(0, str(ROOT / "tests" / "interop" / "wamp"))
-
-from raw_session import RawSocket  # noqa: E402  (after the path)
+from harness import Raw, equal
+from stores import (EXPIRY, Client5, Gate, RawSocket, connect, hears_nothing, history,
+                    killed_and_started, packet, stored, take_packet)
 
 
 def no_acknowledgement_comes_before_the_sync_and_none_waits_without_need():
@@ -85,3 +80,35 @@ def wamp_and_redis_are_answered_when_it_is_on_disk():
         redis.expect(":0\r\n+PONG\r\n")
         killed_and_started(server)
         equal(len(history(server, "log")), 2)
+
+
+def a_pong_of_nats_tells_that_what_came_before_is_on_disk():
+    with Gate() as gate, stored(env=gate.env) as server, Raw(server, "nats") as nats:
+        nats.until()  # INFO
+        nats.send('CONNECT {"verbose":false}\r\nPING\r\n').expect("PONG\r\n")
+        gate.shut()
+        nats.send("PUB log.nats 1\r\nx\r\nPING\r\n")
+        gate.wait()
+        hears_nothing(nats)
+        gate.open()
+        nats.expect("PONG\r\n")
+        killed_and_started(server)
+        equal(history(server, "log"), ["x"])
+
+
+def a_kept_session_and_its_subscription_are_answered_when_they_are_on_disk():
+    with Gate() as gate, stored(env=gate.env) as server:
+        with Client5(server, "kept") as client:
+            gate.shut()
+            client.say("82 (0001 00 <'a'> 01)")
+            gate.wait()
+            client.hears_nothing()
+            gate.open()
+            client.expect("90 (0001 00 01)")
+        gate.shut()
+        with Raw(server, "mqtt") as raw:
+            raw.send(packet(connect("new", 5, clean=False, properties=EXPIRY)))
+            gate.wait()
+            hears_nothing(raw)
+            gate.open()
+            equal(take_packet(raw)[0], 0x20)

@@ -8,7 +8,8 @@ import subprocess
 
 from clients import mosquitto_pub
 from harness import Failure, Raw, equal, holds, poll
-from stores import Client5, Mount, connect, history, limit_files, packet, stored, take_packet
+from stores import (Client5, Mount, RawSocket, connect, history, limit_files, packet, stored,
+                    take_packet)
 
 PAYLOAD = "x" * 1000
 
@@ -68,6 +69,21 @@ def a_limit_of_a_files_size_refuses_what_is_durable_and_clears_by_itself():
     with stored() as server:
         limit_files(server, 1 << 21)
         _check_full(server, lambda: limit_files(server, None))
+
+
+def every_protocol_is_told_of_a_full_disk():
+    with stored() as server, RawSocket(server) as wamp, Raw(server, "redis") as redis, \
+            Client5(server, "kept") as mqtt:
+        limit_files(server, 1)
+        holds(mqtt.publish("log/1", "x") == 0x97, "MQTT")
+        mqtt.say("82 (0001 00 <'a'> 01)").expect("90 (0001 00 97)")
+        holds(wamp.refused(16, {"acknowledge": True}, "log.wamp", ["x"]), "WAMP")
+        redis.send("PUBLISH log.redis x\r\n")
+        holds(redis.until().startswith(b"-ERR"), "Redis")
+        _goes_on(server)
+        limit_files(server, None)
+        poll(lambda: mqtt.publish("log/2", "y") < 0x80, "for it to clear by itself")
+        equal(history(server, "log"), ["y"])
 
 
 def a_full_disk_costs_nothing_that_was_acknowledged():
@@ -168,7 +184,7 @@ def a_truncated_store_is_named_and_left_alone():
         file = _filled(server)
         whole = file.read_bytes()
         equal(_store(server, "check")[0], 0)
-        for size in (len(whole) // 2, len(whole) - 4096, 100):
+        for size in (len(whole) // 2, len(whole) - 4096, 100, 0):
             file.write_bytes(whole[:size])
             _is_refused(server, file)
         file.write_bytes(whole)
