@@ -519,6 +519,14 @@ void pl_history_set_dropped(struct pl_history *h, struct pl_bytes pattern, uint6
     }
 }
 
+uint64_t pl_history_dropped_to(const struct pl_history *h)
+{
+    uint64_t offset = 0;
+    for (uint32_t i = 0; i < h->rule_count; i++)
+        offset = later(offset, h->rules[i].dropped_to);
+    return offset;
+}
+
 uint32_t pl_history_rule_count(const struct pl_history *h)
 {
     return h->rule_count;

@@ -63,6 +63,8 @@ uint64_t pl_history_reserve(struct pl_history *h);
 PL_MUST_USE enum pl_err pl_history_claim(
     struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms, bool *out_claimed);
 void pl_history_release(struct pl_history *h, struct pl_bytes name, uint64_t now_unix_ms);
+/* The newest that was dropped under the operator's rules. */
+uint64_t pl_history_dropped_to(const struct pl_history *h);
 /* How many claimed subjects were forgotten so far: they are not logged any more. */
 uint64_t pl_history_forgotten(const struct pl_history *h);
 

@@ -307,6 +307,9 @@ enum pl_err pl_realm_restore_message(struct pl_realm *realm, struct pl_message *
 enum pl_err pl_realm_restore_end(struct pl_realm *realm)
 {
     uint64_t last = pl_history_head(realm->history).offset;
+    uint64_t dropped = pl_history_dropped_to(realm->history);
+    if (last < dropped) /* nothing newer is left: new offsets begin behind it all the same */
+        last = dropped;
     enum pl_err err = PL_OK;
     for (uint32_t i = 0; i < realm->epoch_count && !err; i++) {
         if (realm->epochs[i].offset == OPEN_END)
