@@ -53,7 +53,8 @@ struct pl_op {
     uint8_t err;    /* refused already: run only answers */
     uint32_t index; /* PUBLISH: the first in the batch's messages …; EXPIRY, DETACH, LEAVE: the
                        session's tenure; SUBSCRIBE: its identities */
-    uint32_t count; /* … and how many; more than one only if nothing is to be answered */
+    uint32_t count; /* … and how many; more than one only if nothing is to be answered; CLAIM: of
+                       the realm's `unstored` when it was written */
     struct pl_session *session;
     uint64_t token; /* EXPIRY: milliseconds; YIELD, PASS: the invocation; TELL: to whom */
     void *subject;  /* pl_subscription, pl_expected, pl_seat, pl_replay, pl_identity, pl_callee,

@@ -227,6 +227,7 @@ void pl_unstore_mailbox(struct pl_runner *r, struct pl_mailbox *mailbox)
     if (r->realm->journal && mailbox->is_stored) {
         hold(r);
         (void)!drop_mailbox(r->realm, mailbox->entry.key, &ticket);
+        r->realm->unstored++;
     }
     mailbox->is_stored = false;
 }
@@ -466,11 +467,12 @@ static enum pl_err write_state(struct pl_runner *r, const struct pl_op *op, uint
 
 /* Writes what the op needs. *out_orders: it waits behind its session's deferrals in any case. */
 static enum pl_err write_op(
-    struct pl_runner *r, const struct pl_op *op, uint64_t *ticket, bool *out_orders)
+    struct pl_runner *r, struct pl_op *op, uint64_t *ticket, bool *out_orders)
 {
     *out_orders = true;
     switch ((enum pl_op_kind)op->kind) {
     case PL_OP_CLAIM:
+        op->count = (uint32_t)r->realm->unstored;
         return write_claim(r, op, ticket);
     case PL_OP_SUBSCRIBE:
         return write_subscribe(r, op, ticket);

@@ -188,8 +188,8 @@ void pl_run_claim(struct pl_runner *r, struct pl_op *op)
         s->mailbox = e->mailbox;
         e->mailbox = NULL;
         s->mailbox->is_stored = realm->journal && s->mailbox->expiry_ms;
-        if (s->mailbox->is_stored && found)
-            pl_store_mailbox(r, s->mailbox); /* it went with the older one */
+        if (s->mailbox->is_stored && op->count != (uint32_t)realm->unstored)
+            pl_store_mailbox(r, s->mailbox); /* it may have gone with an older one */
     } else if (!op->err) {
         e->mailbox->is_stored = e->mailbox->expiry_ms != 0; /* written when it was asked for */
         pl_unstore_mailbox(r, e->mailbox);

@@ -51,6 +51,7 @@ struct pl_realm {
     uint64_t session_count, detached_count, publications;
     uint32_t durable_subs;     /* subscriptions with QoS that outlive the process */
     uint32_t durable_waiting;  /* … that wait for the disk themselves */
+    uint64_t unstored;         /* counts named sessions that went from the store */
     uint32_t retained_readers; /* replays of retained values that have not ended */
     struct pl_random random;
     struct pl_deferrals deferrals;

@@ -656,6 +656,29 @@ TEST(a_clean_claim_that_is_not_to_stay_leaves_nothing_behind)
     place_done(&p);
 }
 
+TEST(a_name_whose_older_session_went_while_it_waited_is_on_disk)
+{
+    struct place p;
+    place_init(&p, 1);
+    struct probe *old = named(&p, 0, "x");
+    publish(old, "d.a", "1", 0, PL_WANT_DONE);
+    pl_session_set_expiry(&old->core, 0);
+    pl_session_detach(&old->core, false); /* both behind it */
+    world_run(&p.w);
+    struct probe *new = claim(&p, 0, "x", false, NEVER_DETACHED); /* the older one is still there */
+    world_run(&p.w);
+    CHECK_STR(new->log, "");
+    commit(&p, PL_OK);
+    CHECK_STR(old->log, "pub 0; leave ok; ");
+    CHECK_STR(new->log, "claim ok; ");
+    settle(&p);
+    CHECK(is_there(&p.disk, "smain|ann|x"));
+    gone(&p, old, NULL);
+    gone(&p, new, NULL);
+    CHECK_EQ(count_rows(&p.disk), 0);
+    place_done(&p);
+}
+
 /* ---- subscriptions ---- */
 
 TEST(a_message_that_a_durable_session_wants_is_written_once_until_it_is_let_go)
