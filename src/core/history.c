@@ -467,9 +467,14 @@ enum pl_err pl_history_add_epoch(struct pl_history *h, struct pl_cursor end)
         return PL_NO_MEMORY;
     h->epochs = epochs;
     h->epochs[h->epoch_count++] = end;
-    h->next_offset = later(h->next_offset, end.offset);
-    h->last_offset = later(h->last_offset, end.offset);
+    pl_history_pass(h, end.offset);
     return PL_OK;
+}
+
+void pl_history_pass(struct pl_history *h, uint64_t offset)
+{
+    h->next_offset = later(h->next_offset, offset);
+    h->last_offset = later(h->last_offset, offset);
 }
 
 /* The offset that the cursor stands for now; false: its epoch is unknown. */

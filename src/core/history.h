@@ -89,6 +89,8 @@ bool pl_history_tell_dropped(
     struct pl_history *h, uint32_t rule, struct pl_bytes *out_pattern, uint64_t *out_offset);
 /* Before anyone joins: what was written down. */
 void pl_history_set_dropped(struct pl_history *h, struct pl_bytes pattern, uint64_t offset);
+/* Before anyone joins: that offset has been given out, to a message that is not here. */
+void pl_history_pass(struct pl_history *h, uint64_t offset);
 /* Where a reader with that cursor goes on: 0 if its epoch is unknown. */
 uint64_t pl_history_resume_at(const struct pl_history *h, struct pl_cursor since);
 

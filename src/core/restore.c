@@ -287,19 +287,25 @@ static enum pl_err give_out(struct pl_realm *realm, const struct pl_message *m)
     return PL_OK;
 }
 
-enum pl_err pl_realm_restore_message(struct pl_realm *realm, struct pl_message *kept_moved)
+enum pl_err pl_realm_restore_message(
+    struct pl_realm *realm, struct pl_message *kept_moved, bool *out_orphan)
 {
     struct pl_message *m = kept_moved;
     enum pl_err err = PL_OK;
     m->id = ++realm->publications;
-    bool is_logged = m->offset > pl_history_head(realm->history).offset &&
-                     pl_history_kind(realm->history, m->subject) == PL_HISTORY_DURABLE;
-    if (!is_logged)
-        m->offset = 0; /* there is no such rule any more */
+    bool has_rule = pl_history_kind(realm->history, m->subject) == PL_HISTORY_DURABLE;
+    *out_orphan = m->offset && !has_rule;
+    if (*out_orphan)
+        pl_history_pass(realm->history, m->offset);
+    if (!has_rule || m->offset <= pl_history_head(realm->history).offset)
+        m->offset = 0;
     else
         err = pl_history_append(realm->history, m, m->time_unix_ms);
     if (!err)
         err = give_out(realm, m);
+    /* Let go of without its record, which then stays; unless a session holds it. */
+    if (*out_orphan && atomic_load_explicit(&m->refs, memory_order_relaxed) == 1)
+        m->record = NULL;
     pl_message_unref(m);
     return err;
 }

@@ -54,9 +54,10 @@ PL_MUST_USE enum pl_err pl_realm_restore_subscription(
  */
 void pl_realm_restore_undo(struct pl_session *s);
 /* To the log if it was there, and to the sessions that it is meant for; ops->deliver is called, and
- * leaves out what the session is known to have had. The reference is taken over. */
+ * leaves out what the session is known to have had. The reference is taken over. *out_orphan: its
+ * durable rule is gone; it stays in the store alone, until the rule is back. */
 PL_MUST_USE enum pl_err pl_realm_restore_message(
-    struct pl_realm *realm, struct pl_message *kept_moved);
+    struct pl_realm *realm, struct pl_message *kept_moved, bool *out_orphan);
 /* With a journal: writes down that a new epoch begins. */
 PL_MUST_USE enum pl_err pl_realm_restore_end(struct pl_realm *realm);
 

@@ -23,7 +23,7 @@ struct restoring {
     struct pl_store *store;
     struct pl_map sessions;
     struct pl_times now;
-    uint64_t session_count, over_count, message_count, lost_count;
+    uint64_t session_count, over_count, message_count, lost_count, orphan_count;
 };
 
 static struct pl_realm *find_realm(const struct pl_server *server, struct pl_bytes name)
@@ -176,8 +176,34 @@ static enum pl_err restore_message(
         pl_message_unref(kept);
         return pass_over(r);
     }
-    r->message_count++;
-    return pl_realm_restore_message(realm, kept);
+    bool is_orphan;
+    enum pl_err err = pl_realm_restore_message(realm, kept, &is_orphan);
+    r->message_count += !is_orphan;
+    r->orphan_count += is_orphan;
+    return err;
+}
+
+static void tell(const struct restoring *r)
+{
+    if (r->message_count || r->session_count || r->lost_count)
+        pl_log(r->lost_count ? PL_LOG_WARN : PL_LOG_INFO, "restored",
+            "messages=%llu sessions=%llu expired_sessions=%llu not_used=%llu",
+            (unsigned long long)r->message_count, (unsigned long long)r->session_count,
+            (unsigned long long)r->over_count, (unsigned long long)r->lost_count);
+    if (r->orphan_count)
+        pl_log(PL_LOG_WARN, "history_without_rule", "messages=%llu effect=\"%s\"",
+            (unsigned long long)r->orphan_count,
+            "no durable rule of `history` covers them: they stay in the store, unused");
+}
+
+/* A rule that asks for what there is not. */
+static void warn_of_rules(const struct pl_server *server)
+{
+    const struct pl_config *config = server->config;
+    for (uint32_t i = 0; i < config->history.count; i++)
+        if (config->history.items[i].durable)
+            pl_log(PL_LOG_WARN, "durable_without_store", "subject=%s effect=\"%s\"",
+                config->history.items[i].subject, "kept in memory");
 }
 
 static enum pl_err restore_all(struct restoring *r, struct pl_diag *diag)
@@ -288,8 +314,10 @@ static enum pl_err begin(struct pl_server *server, struct pl_diag *diag)
 
 enum pl_err pl_store_restore(struct pl_server *server, struct pl_diag *diag)
 {
-    if (!is_wanted(server))
+    if (!is_wanted(server)) {
+        warn_of_rules(server);
         return PL_OK;
+    }
     enum pl_err err = open_store(server, diag);
     if (err)
         return err;
@@ -305,11 +333,8 @@ enum pl_err pl_store_restore(struct pl_server *server, struct pl_diag *diag)
     if (!err)
         err = begin(server, diag);
     free_backs(&r, err != PL_OK);
-    if (!err && (r.message_count || r.session_count || r.lost_count))
-        pl_log(r.lost_count ? PL_LOG_WARN : PL_LOG_INFO, "restored",
-            "messages=%llu sessions=%llu expired_sessions=%llu not_used=%llu",
-            (unsigned long long)r.message_count, (unsigned long long)r.session_count,
-            (unsigned long long)r.over_count, (unsigned long long)r.lost_count);
+    if (!err)
+        tell(&r);
     return err;
 }
 

@@ -65,6 +65,11 @@ void pl_store_drop_group(struct pl_store *store, struct store_group *group)
     store->bytes -= group->bytes;
     store->live_bytes -= group->live_bytes;
     store->dead_count -= group->is_dead;
+    while (group->records) { /* wanted, and held by nobody: their realm or rule is gone for now */
+        struct store_record *next = group->records->next;
+        pl_free(group->records);
+        group->records = next;
+    }
     pl_free(group);
 }
 
