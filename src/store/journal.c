@@ -225,9 +225,11 @@ static void hold(void *context)
 static void release(void *context)
 {
     struct pl_store *store = context;
-    if (store->filling)
-        pthread_cond_signal(&store->wake);
+    bool wakes = store->filling && store->is_asleep;
+    store->is_asleep &= !wakes;
     pthread_mutex_unlock(&store->lock);
+    if (wakes) /* not before: it would wake only to wait for the lock */
+        pthread_cond_signal(&store->wake);
 }
 
 void pl_store_init_journal(struct pl_store *store)

@@ -71,6 +71,7 @@ struct pl_store {
     struct filling *filling; /* NULL: nothing waits */
     uint64_t next_ticket, last_id;
     uint64_t pending_bytes, pending_bytes_max;
+    bool is_asleep; /* the writer waits, and nobody has woken it yet */
     bool is_stopping, is_stopped;
     struct pl_store_stats stats;
     struct pl_shared *spare_body, *spare_changes; /* one reference each, or NULL */

@@ -362,8 +362,11 @@ static struct filling *wait_for_work(struct pl_store *store, bool *out_end)
     struct timespec until = soon();
     pthread_mutex_lock(&store->lock);
     int code = 0;
-    while (!store->filling && !store->is_stopping && code != ETIMEDOUT)
+    while (!store->filling && !store->is_stopping && code != ETIMEDOUT) {
+        store->is_asleep = true;
         code = pthread_cond_timedwait(&store->wake, &store->lock, &until);
+    }
+    store->is_asleep = false;
     struct filling *f = store->filling;
     store->filling = NULL;
     *out_end = !f && store->is_stopping;
