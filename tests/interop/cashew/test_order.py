@@ -50,8 +50,11 @@ def handlers_that_share_a_command_get_it_once(server):
             Client(server, device("7")) as caller:
         for client in (one, two):
             client.subscribe_all("$share/apples/+/get_apples")
+            client.subscribe_all("+/that_was_all")
         for number in range(20):
             caller.say("7/get_apples", str(number))
-        caller.settled()
-        got = one.settled() + two.settled()
+        caller.say("7/that_was_all", "")
+        got = []
+        for client in (one, two):
+            got += iter(client.next, ("7/that_was_all", ""))
         equal(sorted(int(data) for _, data in got), list(range(20)))

@@ -321,8 +321,8 @@ def a_member_that_reads_too_slowly_does_not_stall_the_others():
             bob.hears(alice.header)
             stuck.send_frame(1, '{"uid":"stuck","channel":"slow"}')
             stuck.expect_frame(1, alice.header)
-            frame = b"x" * 60_000
-            for _ in range(300):
+            frame = b"x" * 300_000
+            for _ in range(60):
                 alice.say(frame)
                 bob.hears(frame)
             payload = b""
