@@ -288,7 +288,7 @@ static void step(struct pl_peer_link *link)
             lose_by(link, taken ? taken : err, &diag);
             return;
         }
-    } while (pl_wire_has_more(link->wire) && !is_full(link->peers));
+    } while (link->wire && pl_wire_has_more(link->wire) && !is_full(link->peers));
     if (link->wire)
         flush_link(link);
 }

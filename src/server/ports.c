@@ -20,8 +20,11 @@ enum { FREE_PORT_TRIES = 16 };
 static enum pl_err load_tls(struct pl_server *server, struct pl_tls_server *tls,
     const struct pl_config_listener *l, struct pl_diag *diag)
 {
-    const char *ca = l ? l->client_ca : "";
-    bool has_own = l && l->certificate[0];
+    static const struct pl_config_listener all_others = {.certificate = "", .client_ca = ""};
+    if (!l)
+        l = &all_others;
+    const char *ca = l->client_ca;
+    bool has_own = l->certificate[0];
     const struct pl_tls_options options = {
         .cert_file = has_own ? l->certificate : NULL,
         .key_file = has_own ? l->key : NULL,
