@@ -76,12 +76,6 @@ void pl_store_drop_group(struct pl_store *store, struct store_group *group)
 void pl_store_groups_free(struct pl_store *store)
 {
     pl_store_take_dropped(store);
-    while (store->groups) {
-        /* Of realms that are not there: no message was made that would drop them. */
-        for (struct store_record *r = store->groups->records, *next; r; r = next) {
-            next = r->next;
-            pl_free(r);
-        }
+    while (store->groups)
         pl_store_drop_group(store, store->groups);
-    }
 }

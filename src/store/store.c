@@ -52,8 +52,7 @@ static enum pl_err tell_sql(struct pl_store *store, struct pl_diag *diag)
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
         pl_diag_set(diag, code,
-            "the store %s is in use by another process; a server of its own needs a folder of its "
-            "own: "
+            "the store %s is in use by another process; another server needs a folder of its own: "
             "--data DIR",
             store->file);
         return PL_EXISTS;
