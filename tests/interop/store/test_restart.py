@@ -258,3 +258,17 @@ def _property(body, name):
     mark = bytes([0x26]) + len(name).to_bytes(2, "big") + name.encode()
     at = body.index(mark) + len(mark)
     return body[at + 2:at + 2 + int.from_bytes(body[at:at + 2], "big")].decode()
+
+
+def history_whose_rule_is_gone_stays_until_the_rule_is_back():
+    with stored() as server:
+        for word in ("one", "two"):
+            mosquitto_pub(server.address("mqtt"), "log/kept", word, qos=1)
+        rules = server.config["history"]
+        for server.config["history"], found in (([], []), (rules, ["one", "two"])):
+            server.stop()  # in order: what it says under sanitizers counts
+            server.write_config(server.config)
+            server.start()
+            equal(history(server, "log/kept"), found)
+        equal(server.log().count("history_without_rule"), 1, "said at the start without the rule")
+        server.stop()
