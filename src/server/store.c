@@ -196,14 +196,13 @@ static void tell(const struct restoring *r)
             "no durable rule of `history` covers them: they stay in the store, unused");
 }
 
-/* A rule that asks for what there is not. */
-static void warn_of_rules(const struct pl_server *server)
+/* Rules that ask for what there is not. */
+static void warn_of_rules(const struct pl_config_history *rules, uint32_t count)
 {
-    const struct pl_config *config = server->config;
-    for (uint32_t i = 0; i < config->history.count; i++)
-        if (config->history.items[i].durable)
+    for (uint32_t i = 0; i < count; i++)
+        if (rules[i].durable)
             pl_log(PL_LOG_WARN, "durable_without_store", "subject=%s effect=\"%s\"",
-                config->history.items[i].subject, "kept in memory");
+                rules[i].subject, "kept in memory");
 }
 
 static enum pl_err restore_all(struct restoring *r, struct pl_diag *diag)
@@ -315,7 +314,11 @@ static enum pl_err begin(struct pl_server *server, struct pl_diag *diag)
 enum pl_err pl_store_restore(struct pl_server *server, struct pl_diag *diag)
 {
     if (!is_wanted(server)) {
-        warn_of_rules(server);
+        const struct pl_config *config = server->config;
+        warn_of_rules(config->history.items, config->history.count);
+        for (uint32_t i = 0; i < config->realms.count; i++)
+            warn_of_rules(
+                config->realms.items[i].history.items, config->realms.items[i].history.count);
         return PL_OK;
     }
     enum pl_err err = open_store(server, diag);

@@ -93,7 +93,7 @@ static enum pl_err close_append(struct pl_store *store, struct filling *f, struc
     size_t before, uint64_t *out_ticket)
 {
     if (w->err) {
-        /* A writer that met no memory cannot go on; the group ends here for all that follows. */
+        /* Nothing of it was added: the next one may find memory. */
         w->len = before;
         w->err = PL_OK;
         return PL_NO_MEMORY;

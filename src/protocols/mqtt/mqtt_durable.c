@@ -19,8 +19,8 @@
 
 enum {
     MARK_EVERY_MS = 200,
-    MARK_HEAD = 20,  /* head, through, count */
-    MARK_ENTRY = 10, /* record, state, QoS */
+    MARK_HEAD = 16, /* head, through */
+    MARK_ENTRY = 9, /* record, state */
     STATE_LEN = 9,
     TOKEN_MARK = 1,    /* tokens of PL_DONE_STATE: for whom */
     TOKEN_PUBCOMP = 2, /* … with the link's generation, reason and packet id */
@@ -84,7 +84,6 @@ static uint8_t *write_entry(uint8_t *at, const struct outgoing *entry)
 {
     pl_put_u64(at, entry->record);
     at[8] = entry->state;
-    at[9] = 0;
     return at + MARK_ENTRY;
 }
 
@@ -103,8 +102,6 @@ void pl_mqtt_mark(struct mqtt_session *s, bool now)
         return; /* the next one comes */
     pl_put_u64(value, f->window.head);
     pl_put_u64(value + 8, f->through);
-    for (int i = 0; i < 4; i++)
-        value[16 + i] = (uint8_t)(count >> (24 - 8 * i));
     uint8_t *at = value + MARK_HEAD;
     for (uint64_t i = f->window.head; i < f->window.tail; i++)
         at = write_entry(at, ring_at(&f->window, i));
@@ -245,6 +242,8 @@ static enum pl_err restore_mark(struct mqtt_session *s, struct pl_bytes value)
         struct outgoing *entry = pl_mqtt_ring_push(&f->window);
         if (!entry)
             return PL_NO_MEMORY;
+        if (at[8] > ENTRY_RELEASED)
+            return PL_MALFORMED;
         *entry = (struct outgoing){.record = pl_get_u64(at), .state = at[8]};
         /* What the store has no message of can only be passed over. */
         if (entry->state != ENTRY_RELEASED && !entry->record)
